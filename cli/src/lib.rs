@@ -1,0 +1,1 @@
+//! The mixnn command: local runner, reference, data.

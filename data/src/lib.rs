@@ -1,0 +1,1 @@
+//! Data sets of the owner: IDX files, generated digits, shuffling, batches.

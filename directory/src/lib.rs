@@ -1,0 +1,1 @@
+//! Registration and the directory of public keys: one service for the cluster and for one machine.

@@ -1,0 +1,1 @@
+//! One layer of a model: its state machine, and the process that runs it.

@@ -1,0 +1,1 @@
+//! The mix relay: opens, re-seals and forwards cells and letters.

@@ -1,0 +1,1 @@
+//! The tensor side of a model on libtorch: operations, optimizers, losses, digests.

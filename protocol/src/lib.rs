@@ -1,0 +1,1 @@
+//! MixNN's wire protocol, sans-IO: letters, lanes, cells, frames, control messages.

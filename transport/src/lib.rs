@@ -1,0 +1,1 @@
+//! Cells and letters over HTTP: links, back-pressure, deadlines.
