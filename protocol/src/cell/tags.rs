@@ -1,0 +1,128 @@
+//! One-time link tags, and the table in which a receiver awaits the next ones.
+
+use crate::Secret;
+use crate::sizes::LINK_TAG;
+use aes::Aes256;
+use aes::cipher::{BlockCipherEncrypt, KeyInit};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// A one-time tag: says to its receiver, and to nobody else, which lane and number a cell has.
+pub type LinkTag = [u8; LINK_TAG];
+
+/// The key of a link's tags: `tag(n) = AES-256(key, n as 16 big-endian bytes)`.
+///
+/// AES on distinct blocks is a pseudo-random permutation; over 2^48 cells its distance from a
+/// pseudo-random function stays below 2^-32.
+pub struct TagKey(Aes256);
+
+impl TagKey {
+    /// The tag key of this secret.
+    pub fn new(secret: &Secret) -> Self {
+        Self(Aes256::new(secret.expose().into()))
+    }
+
+    /// The tag of the link's `number`-th cell.
+    pub fn tag(&self, number: u64) -> LinkTag {
+        let mut block = u128::from(number).to_be_bytes().into();
+        self.0.encrypt_block(&mut block);
+        block.into()
+    }
+}
+
+/// The tags that a node awaits, over all lanes that enter it.
+///
+/// For each lane the table holds the numbers `high - width .. high + width` that have not come yet,
+/// where `high` follows the highest accepted number. More than `width` consecutive cells lost leave
+/// the lane deaf: it must be rebuilt, which is what a fault of that size means anyway.
+pub struct TagTable<L> {
+    awaited: HashMap<LinkTag, (L, u64), BuildHasherDefault<TagHasher>>,
+    windows: HashMap<L, Window>,
+}
+
+struct Window {
+    key: TagKey,
+    high: u64,
+    width: u64,
+}
+
+impl<L: Copy + Eq + std::hash::Hash> Default for TagTable<L> {
+    fn default() -> Self {
+        Self { awaited: HashMap::default(), windows: HashMap::new() }
+    }
+}
+
+impl<L: Copy + Eq + std::hash::Hash> TagTable<L> {
+    /// The least window, for lanes with a small quota.
+    pub const MIN_WIDTH: u64 = 64;
+
+    /// Starts to await the cells of `lane`, at least `quota` of them at any time.
+    pub fn insert(&mut self, lane: L, key: TagKey, quota: u32) {
+        self.remove(lane);
+        let width = u64::from(quota).max(Self::MIN_WIDTH);
+        for number in 0..width {
+            self.awaited.insert(key.tag(number), (lane, number));
+        }
+        self.windows.insert(lane, Window { key, high: 0, width });
+    }
+
+    /// Forgets a lane and all its tags.
+    pub fn remove(&mut self, lane: L) {
+        if let Some(w) = self.windows.remove(&lane) {
+            for number in w.high.saturating_sub(w.width)..w.high + w.width {
+                self.awaited.remove(&w.key.tag(number));
+            }
+        }
+    }
+
+    /// The lane and number that this tag stands for, if it is awaited.
+    pub fn look_up(&self, tag: &LinkTag) -> Option<(L, u64)> {
+        self.awaited.get(tag).copied()
+    }
+
+    /// Spends a number of a lane. Call it only once the cell's AEAD has opened.
+    pub fn spend(&mut self, lane: L, number: u64) {
+        let Some(w) = self.windows.get_mut(&lane) else { return };
+        self.awaited.remove(&w.key.tag(number));
+        if number < w.high {
+            return;
+        }
+        let high = number + 1;
+        for n in w.high + w.width..high + w.width {
+            self.awaited.insert(w.key.tag(n), (lane, n));
+        }
+        for n in w.high.saturating_sub(w.width)..high.saturating_sub(w.width) {
+            self.awaited.remove(&w.key.tag(n));
+        }
+        w.high = high;
+    }
+
+    /// How many tags are awaited, over all lanes.
+    pub fn len(&self) -> usize {
+        self.awaited.len()
+    }
+
+    /// Whether no lane is awaited.
+    pub fn is_empty(&self) -> bool {
+        self.windows.is_empty()
+    }
+}
+
+/// Tags are pseudo-random under keys that no attacker of the table knows: their own bytes hash them.
+#[derive(Default)]
+struct TagHasher(u64);
+
+impl Hasher for TagHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        let mut head = [0; 8];
+        let n = bytes.len().min(8);
+        head[..n].copy_from_slice(&bytes[..n]);
+        self.0 ^= u64::from_ne_bytes(head);
+    }
+
+    fn write_usize(&mut self, _length_prefix: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

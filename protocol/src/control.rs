@@ -1,0 +1,148 @@
+//! Control messages between the designer and its layer pods: JSON, on lanes of their own.
+//!
+//! JSON because they carry the model's own types (as the MixNNModel's YAML does) and are rare; no
+//! secret travels in them. The frame header around each says term, attempt and step.
+
+use crate::wire_base64;
+use mixnn_model::{LossSpec, Op, OptimizerSpec};
+use serde::{Deserialize, Serialize};
+
+/// The most bytes of a control message: 1 MiB.
+pub const MAX_CONTROL: usize = 1 << 20;
+
+/// What the designer tells a layer pod.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Command {
+    /// Become this layer. Sent once per term, first.
+    Assign(Assignment),
+    /// Go back to the state after the header's step, and accept only the header's attempt from now.
+    Rollback,
+    /// Send a keyed digest of the parameters.
+    Digest,
+    /// Send parameters and optimizer state as [`Kind::Weights`](crate::Kind::Weights).
+    Export,
+    /// The work is done: end, and leave nothing behind.
+    Finish,
+}
+
+/// What one layer is: nothing of its place, its neighbours, its owner.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Assignment {
+    /// The operations, in order.
+    pub ops: Vec<Op>,
+    /// Shape of one input sample.
+    pub input: Vec<u32>,
+    /// Shape of one output sample.
+    pub output: Vec<u32>,
+    /// Micro-batches of a step, at the most.
+    pub micro_batches: u32,
+    /// How the layer learns.
+    pub optimizer: OptimizerSpec,
+    /// Set where this layer computes the loss itself, from labels.
+    pub loss: Option<LossSpec>,
+    /// The numeric profile that the run is pinned to; a pod with another one refuses.
+    pub profile: Profile,
+}
+
+/// What the bits of a result depend on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Profile {
+    /// libtorch's version.
+    pub libtorch: String,
+    /// Threads within one operation.
+    pub threads: u32,
+    /// `ATEN_CPU_CAPABILITY`.
+    pub cpu_capability: String,
+    /// Element type of parameters and activations.
+    pub dtype: String,
+    /// `cpu` or `cuda`.
+    pub device: String,
+}
+
+/// What a layer pod answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Report {
+    /// The command lanes work: the pod awaits its assignment.
+    Hello,
+    /// The layer is built and waits for its first step.
+    Ready,
+    /// The header's step has been applied here. It is committed once every layer says so.
+    Applied,
+    /// The rollback that the header names is done.
+    RolledBack,
+    /// Loss and right answers of the header's micro-batch, where the last layer computes the loss.
+    Loss {
+        /// Sum over the micro-batch of the loss, weighted as in the gradient.
+        loss: f64,
+        /// Samples whose largest logit is the label's.
+        correct: u32,
+    },
+    /// HMAC-SHA256 of the parameters under the layer's digest key.
+    Digest(#[serde(with = "wire_base64::array")] [u8; 32]),
+    /// The layer cannot go on.
+    Failed(Failure),
+}
+
+/// Why a layer cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Failure {
+    /// What kind of failure.
+    pub reason: FailureReason,
+    /// In words, for the owner.
+    pub message: String,
+}
+
+/// Kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FailureReason {
+    /// A value that is not finite.
+    NotFinite,
+    /// libtorch could not get memory.
+    OutOfMemory,
+    /// The assignment cannot be carried out here.
+    Assignment,
+    /// A neighbour or the designer sent what does not fit the assignment.
+    Protocol,
+    /// Anything else.
+    Internal,
+}
+
+/// Reads a control message.
+///
+/// # Errors
+/// Larger than [`MAX_CONTROL`], or not such a message; the text says where.
+pub fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, ControlError> {
+    if bytes.len() > MAX_CONTROL {
+        return Err(ControlError::TooLong(bytes.len()));
+    }
+    Ok(serde_json::from_slice(bytes)?)
+}
+
+/// Writes a control message.
+///
+/// # Errors
+/// Larger than [`MAX_CONTROL`].
+pub fn to_bytes<T: Serialize>(message: &T) -> Result<Vec<u8>, ControlError> {
+    let bytes = serde_json::to_vec(message)?;
+    match bytes.len() {
+        n if n > MAX_CONTROL => Err(ControlError::TooLong(n)),
+        _ => Ok(bytes),
+    }
+}
+
+/// Why a control message was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// More than [`MAX_CONTROL`] bytes.
+    #[error("control message of {0} bytes; the most is {MAX_CONTROL}")]
+    TooLong(usize),
+    /// Not such a message.
+    #[error("malformed control message: {0}")]
+    Json(#[from] serde_json::Error),
+}

@@ -1,0 +1,147 @@
+//! Registration and the directory: JSON over HTTPS between a node and the platform.
+//!
+//! | request | by | answer |
+//! | --- | --- | --- |
+//! | `POST /v1/register` [`Registration`] | every node, once | [`Registered`], or 503 with Retry-After while no claim is in stock |
+//! | `GET /v1/directory` | every node | [`Directory`]: what this caller may see |
+//! | `POST /v1/claims` [`Claims`] | a designer | 204 |
+//! | `POST /v1/tokens` [`TokensRequest`] | a designer | [`Tokens`] |
+//!
+//! Each carries `Authorization: Bearer` with the node's token. A refusal is [`Refusal`].
+
+use crate::claim::Claim;
+use crate::{NodeId, Suite, wire_base64};
+use serde::{Deserialize, Serialize};
+
+/// The longest registration body, in bytes.
+pub const MAX_REGISTRATION: usize = 8 << 10;
+
+/// What a node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NodeClass {
+    /// Runs one layer.
+    Layer,
+    /// Forwards letters and cells.
+    Relay,
+    /// Owns a model.
+    Designer,
+}
+
+/// A node's registration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Registration {
+    /// [`crate::VERSION`] of the node.
+    pub protocol_version: u8,
+    /// What the node does; must agree with what its token was made for.
+    pub class: NodeClass,
+    /// Where it listens: `http://address:port`.
+    pub url: String,
+    /// Suite of the key.
+    pub suite: Suite,
+    /// HPKE public key.
+    #[serde(with = "wire_base64")]
+    pub public_key: Vec<u8>,
+}
+
+/// The answer to a registration: the same to the same registration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Registered {
+    /// The node's id.
+    pub id: NodeId,
+    /// For a layer pod: the claim under which its letters are signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
+    /// The issuer's public key, DER in base64.
+    #[serde(with = "wire_base64")]
+    pub admission_key: Vec<u8>,
+}
+
+/// The directory, cut to what the caller may see.
+///
+/// A relay sees id and URL of every node; a layer pod those of relays only; a designer, which draws
+/// the paths, sees everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Directory {
+    /// The key epoch that new lanes belong to.
+    pub epoch: u32,
+    /// The nodes.
+    pub nodes: Vec<DirectoryEntry>,
+}
+
+/// One node of the directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DirectoryEntry {
+    /// Its id.
+    pub id: NodeId,
+    /// Where it listens.
+    pub url: String,
+    /// The rest, for designers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<NodeDetail>,
+}
+
+/// What only a designer sees of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeDetail {
+    /// What the node does.
+    pub class: NodeClass,
+    /// Suite of the key.
+    pub suite: Suite,
+    /// HPKE public key.
+    #[serde(with = "wire_base64")]
+    pub public_key: Vec<u8>,
+    /// The claim that the pod got, which tells the designer that the pod is its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
+    /// Opaque name of who hosts it.
+    pub host_domain: String,
+    /// Opaque name of the machine.
+    pub node_domain: String,
+}
+
+/// A designer's stock of claims, for pods that are still to come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Claims {
+    /// Fresh claims, each given to one pod.
+    pub claims: Vec<Claim>,
+}
+
+/// Blinded messages to be signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TokensRequest {
+    /// At most [`MAX_TOKENS`], 256 bytes each.
+    pub blinded: Vec<Bytes>,
+}
+
+/// The most blinded messages in one request.
+pub const MAX_TOKENS: usize = 256;
+
+/// Blind signatures, in the order of the request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tokens {
+    /// One per blinded message.
+    pub signatures: Vec<Bytes>,
+}
+
+/// Bytes, base64 in JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bytes(#[serde(with = "wire_base64")] pub Vec<u8>);
+
+/// Why a request was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// A stable name.
+    pub reason: String,
+    /// In words: what was wrong and what to do.
+    pub message: String,
+}

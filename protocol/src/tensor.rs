@@ -1,0 +1,95 @@
+//! Tensors as bytes: the payload of activations, gradients and labels.
+//!
+//! ```text
+//! dtype(1) dimensions(1) [size(4)]* elements, little-endian, row-major
+//! ```
+
+use crate::codec::{Malformed, Reader};
+
+/// Element types that travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Dtype {
+    /// IEEE 754 binary32.
+    F32 = 1,
+    /// Two's complement 64-bit.
+    I64 = 2,
+}
+
+impl Dtype {
+    /// Bytes of one element.
+    pub const fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::I64 => 8,
+        }
+    }
+
+    const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::F32),
+            2 => Some(Self::I64),
+            _ => None,
+        }
+    }
+}
+
+/// The most dimensions of a tensor that travels.
+pub const MAX_DIMENSIONS: usize = 8;
+
+/// A tensor in someone else's memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorView<'a> {
+    /// Element type.
+    pub dtype: Dtype,
+    /// Sizes, batch first.
+    pub shape: Vec<u32>,
+    /// Elements, little-endian, row-major.
+    pub data: &'a [u8],
+}
+
+impl<'a> TensorView<'a> {
+    /// Encodes the tensor.
+    ///
+    /// # Panics
+    /// `data` does not have the length that dtype and shape ask for: a mistake of this program.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        assert_eq!(Some(self.data.len()), byte_length(self.dtype, &self.shape));
+        assert!(self.shape.len() <= MAX_DIMENSIONS);
+        let mut out = Vec::with_capacity(2 + 4 * self.shape.len() + self.data.len());
+        out.extend([self.dtype as u8, self.shape.len() as u8]);
+        for size in &self.shape {
+            out.extend(size.to_be_bytes());
+        }
+        out.extend_from_slice(self.data);
+        out
+    }
+
+    /// Decodes a tensor.
+    ///
+    /// # Errors
+    /// Unknown dtype, too many dimensions, or a length that does not agree with the shape.
+    pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut r = Reader::new(bytes);
+        let dtype = Dtype::from_code(r.u8()?).ok_or_else(|| r.malformed("tensor dtype"))?;
+        let dimensions = usize::from(r.u8()?);
+        if dimensions > MAX_DIMENSIONS {
+            return Err(r.malformed("tensor dimensions"));
+        }
+        let shape: Vec<u32> = (0..dimensions).map(|_| r.u32()).collect::<Result<_, _>>()?;
+        let expected = byte_length(dtype, &shape);
+        let at = r.malformed("tensor length");
+        let data = r.rest();
+        if expected == Some(data.len()) { Ok(Self { dtype, shape, data }) } else { Err(at) }
+    }
+}
+
+/// Bytes of a tensor's elements, if they can be counted.
+fn byte_length(dtype: Dtype, shape: &[u32]) -> Option<usize> {
+    shape.iter().try_fold(dtype.size(), |n, &s| n.checked_mul(s as usize))
+}
+
+/// Length of an encoded tensor of this shape, in bytes.
+pub fn encoded_len(dtype: Dtype, shape: &[u32]) -> Option<usize> {
+    byte_length(dtype, shape)?.checked_add(2 + 4 * shape.len())
+}
