@@ -79,5 +79,3 @@ impl CellDrop {
     }
 }
 
-#[cfg(test)]
-mod tests;
