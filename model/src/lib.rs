@@ -1,1 +1,43 @@
-//! What a model is: layers, operations, shapes, parameters, optimizer, loss, schedule. Pure data and arithmetic.
+//! What a model is: layers, operations, shapes, parameters, optimizer, loss.
+//!
+//! Pure data and arithmetic: no tensors, no files, no clock. The types are those of a MixNNModel's
+//! YAML; [`Model`] is the same after every check ("parse, don't validate").
+//!
+//! Names and layouts of parameters are PyTorch's: layer `conv1` whose operation 0 is a `conv2d` has
+//! the parameters `conv1.0.weight` and `conv1.0.bias`, as
+//! `nn.Sequential(OrderedDict(conv1=nn.Sequential(nn.Conv2d(..), ..), ..))` names them.
+//!
+//! To add an operation: one file in `ops/`, one row in the table of [`ops`].
+
+mod error;
+mod layer;
+mod model;
+pub mod ops;
+mod parameter;
+mod shape;
+mod training;
+
+pub use error::{ModelError, ModelErrors};
+pub use layer::LayerSpec;
+pub use model::{Layer, Model};
+pub use ops::{Op, Operation};
+pub use parameter::{Init, Parameter};
+pub use shape::{Shape, ShapeError};
+pub use training::{
+    AdamSpec, DatasetSpec, DigitsSpec, IdxSpec, LossFunction, LossPlacement, LossSpec,
+    OptimizerSpec, SecretKeyRef, SeedSource, SgdSpec, TrainingSpec,
+};
+
+/// Bounds on what a specification may ask for: every number in it comes from outside.
+pub mod limits {
+    /// The most layers of a model.
+    pub const LAYERS: usize = 1024;
+    /// The most operations of a layer.
+    pub const OPS: usize = 256;
+    /// The largest single size (channels, features, kernel ..).
+    pub const SIZE: u32 = 1 << 24;
+    /// The most elements of one tensor: 2^31, 8 GiB of f32.
+    pub const ELEMENTS: usize = 1 << 31;
+    /// The longest layer name, that of a DNS label.
+    pub const NAME: usize = 63;
+}

@@ -1,0 +1,17 @@
+//! A layer as written: a name, a pod class, operations.
+
+use crate::ops::Op;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One layer: what one layer pod computes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LayerSpec {
+    /// Name of the layer, a DNS label, unique in the model. Only the owner ever sees it.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]
+    pub name: String,
+    /// The operations, in order.
+    #[schemars(length(min = 1, max = 256))]
+    pub ops: Vec<Op>,
+}

@@ -1,0 +1,131 @@
+//! A model after every check.
+
+use crate::error::{ModelError, ModelErrors};
+use crate::{LayerSpec, Operation, Parameter, Shape, TrainingSpec, limits};
+use std::collections::HashSet;
+
+/// A model whose layers fit each other and its data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    layers: Vec<Layer>,
+    training: TrainingSpec,
+}
+
+/// A layer with its shapes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// As written.
+    pub spec: LayerSpec,
+    /// Shape of one input sample.
+    pub input: Shape,
+    /// Shape of one output sample.
+    pub output: Shape,
+}
+
+impl Layer {
+    /// The parameters with the index of their operation, in model order.
+    pub fn parameters(&self) -> impl Iterator<Item = (usize, Parameter)> + '_ {
+        let of = |(i, op): (usize, &crate::Op)| op.parameters().into_iter().map(move |p| (i, p));
+        self.spec.ops.iter().enumerate().flat_map(of)
+    }
+}
+
+impl Model {
+    /// Checks a model against the shape of its samples and the number of their classes.
+    ///
+    /// # Errors
+    /// All that is wrong. Shapes are checked up to the first operation that does not fit, because
+    /// nothing is known behind it.
+    pub fn new(
+        layers: Vec<LayerSpec>,
+        training: TrainingSpec,
+        sample: &Shape,
+        classes: usize,
+    ) -> Result<Self, ModelErrors> {
+        let mut problems = name_problems(&layers);
+        problems.extend(training.problems());
+        let mut checked = Vec::with_capacity(layers.len());
+        let mut shape = sample.clone();
+        for spec in layers {
+            match infer(&spec, &shape) {
+                Ok(output) => {
+                    checked.push(Layer { spec, input: shape, output: output.clone() });
+                    shape = output;
+                }
+                Err(problem) => {
+                    problems.push(problem);
+                    return Err(ModelErrors(problems));
+                }
+            }
+        }
+        if shape.sizes() != [classes] {
+            problems.push(ModelError::Field {
+                field: "layers",
+                problem: format!(
+                    "the last layer gives {shape}; cross entropy over {classes} classes takes [{classes}]"
+                ),
+            });
+        }
+        if problems.is_empty() { Ok(Self { layers: checked, training }) } else { Err(ModelErrors(problems)) }
+    }
+
+    /// The layers, input first.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// How the model is trained.
+    pub const fn training(&self) -> &TrainingSpec {
+        &self.training
+    }
+
+    /// How many numbers are learned.
+    pub fn parameter_count(&self) -> i64 {
+        self.layers.iter().flat_map(Layer::parameters).map(|(_, p)| p.elements()).sum()
+    }
+}
+
+fn name_problems(layers: &[LayerSpec]) -> Vec<ModelError> {
+    let mut problems = Vec::new();
+    if layers.is_empty() || layers.len() > limits::LAYERS {
+        problems.push(ModelError::Field {
+            field: "layers",
+            problem: format!("a model has from 1 to {} layers; this has {}", limits::LAYERS, layers.len()),
+        });
+    }
+    let mut seen = HashSet::new();
+    for (place, layer) in layers.iter().enumerate() {
+        let mut problem = |problem: String| {
+            problems.push(ModelError::Layer { place, name: layer.name.clone(), problem });
+        };
+        if !is_dns_label(&layer.name) {
+            problem("a name has 1 to 63 of a-z, 0-9 and '-', and neither begins nor ends with '-'".into());
+        }
+        if !seen.insert(&layer.name) {
+            problem("another layer has this name already".into());
+        }
+        if layer.ops.is_empty() || layer.ops.len() > limits::OPS {
+            problem(format!("a layer has from 1 to {} ops; this has {}", limits::OPS, layer.ops.len()));
+        }
+    }
+    problems
+}
+
+fn is_dns_label(name: &str) -> bool {
+    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    (1..=limits::NAME).contains(&name.len())
+        && name.bytes().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+fn infer(layer: &LayerSpec, input: &Shape) -> Result<Shape, ModelError> {
+    layer.ops.iter().enumerate().try_fold(input.clone(), |shape, (index, op)| {
+        op.output(&shape).map_err(|source| ModelError::Op {
+            layer: layer.name.clone(),
+            index,
+            op: op.name(),
+            source,
+        })
+    })
+}
