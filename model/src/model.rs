@@ -66,7 +66,11 @@ impl Model {
                 ),
             });
         }
-        if problems.is_empty() { Ok(Self { layers: checked, training }) } else { Err(ModelErrors(problems)) }
+        if problems.is_empty() {
+            Ok(Self { layers: checked, training })
+        } else {
+            Err(ModelErrors(problems))
+        }
     }
 
     /// The layers, input first.
@@ -90,7 +94,11 @@ fn name_problems(layers: &[LayerSpec]) -> Vec<ModelError> {
     if layers.is_empty() || layers.len() > limits::LAYERS {
         problems.push(ModelError::Field {
             field: "layers",
-            problem: format!("a model has from 1 to {} layers; this has {}", limits::LAYERS, layers.len()),
+            problem: format!(
+                "a model has from 1 to {} layers; this has {}",
+                limits::LAYERS,
+                layers.len()
+            ),
         });
     }
     let mut seen = HashSet::new();
@@ -99,13 +107,20 @@ fn name_problems(layers: &[LayerSpec]) -> Vec<ModelError> {
             problems.push(ModelError::Layer { place, name: layer.name.clone(), problem });
         };
         if !is_dns_label(&layer.name) {
-            problem("a name has 1 to 63 of a-z, 0-9 and '-', and neither begins nor ends with '-'".into());
+            problem(
+                "a name has 1 to 63 of a-z, 0-9 and '-', and neither begins nor ends with '-'"
+                    .into(),
+            );
         }
         if !seen.insert(&layer.name) {
             problem("another layer has this name already".into());
         }
         if layer.ops.is_empty() || layer.ops.len() > limits::OPS {
-            problem(format!("a layer has from 1 to {} ops; this has {}", limits::OPS, layer.ops.len()));
+            problem(format!(
+                "a layer has from 1 to {} ops; this has {}",
+                limits::OPS,
+                layer.ops.len()
+            ));
         }
     }
     problems

@@ -203,7 +203,8 @@ impl TrainingSpec {
                 out.push(ModelError::Field { field, problem: problem() });
             }
         };
-        let whole = |value: u32, most: u32| move || format!("is {value}; it must be from 1 to {most}");
+        let whole =
+            |value: u32, most: u32| move || format!("is {value}; it must be from 1 to {most}");
         let within = |v: u32, most: u32| (1..=most).contains(&v);
         let (b, m) = (self.batch_size, self.micro_batches);
         check(within(b, 1 << 20), "training.batchSize", &whole(b, 1 << 20));
@@ -214,14 +215,24 @@ impl TrainingSpec {
         check(within(self.epochs, 1_000_000), "training.epochs", &whole(self.epochs, 1_000_000));
         match &self.dataset {
             DatasetSpec::Digits(d) => {
-                check(within(d.train, 10_000_000), "training.dataset.digits.train", &whole(d.train, 10_000_000));
-                check(within(d.test, 10_000_000), "training.dataset.digits.test", &whole(d.test, 10_000_000));
+                check(
+                    within(d.train, 10_000_000),
+                    "training.dataset.digits.train",
+                    &whole(d.train, 10_000_000),
+                );
+                check(
+                    within(d.test, 10_000_000),
+                    "training.dataset.digits.test",
+                    &whole(d.test, 10_000_000),
+                );
             }
             DatasetSpec::Idx(d) => {
                 check((2..=256).contains(&d.classes), "training.dataset.idx.classes", &|| {
                     format!("is {}; it must be from 2 to 256", d.classes)
                 });
-                check(d.mean.is_finite(), "training.dataset.idx.mean", &|| format!("is {}", d.mean));
+                check(d.mean.is_finite(), "training.dataset.idx.mean", &|| {
+                    format!("is {}", d.mean)
+                });
                 check(d.std.is_finite() && d.std > 0.0, "training.dataset.idx.std", &|| {
                     format!("is {}; it must be above 0", d.std)
                 });
@@ -234,15 +245,35 @@ impl TrainingSpec {
         match &self.optimizer {
             OptimizerSpec::Sgd(o) => {
                 check(above(o.lr), "training.optimizer.sgd.lr", &must(o.lr, "above 0"));
-                check(from_zero(o.momentum), "training.optimizer.sgd.momentum", &must(o.momentum, "at least 0"));
-                check(from_zero(o.weight_decay), "training.optimizer.sgd.weightDecay", &must(o.weight_decay, "at least 0"));
+                check(
+                    from_zero(o.momentum),
+                    "training.optimizer.sgd.momentum",
+                    &must(o.momentum, "at least 0"),
+                );
+                check(
+                    from_zero(o.weight_decay),
+                    "training.optimizer.sgd.weightDecay",
+                    &must(o.weight_decay, "at least 0"),
+                );
             }
             OptimizerSpec::Adam(o) => {
                 check(above(o.lr), "training.optimizer.adam.lr", &must(o.lr, "above 0"));
-                check(share(o.beta1), "training.optimizer.adam.beta1", &must(o.beta1, "at least 0 and below 1"));
-                check(share(o.beta2), "training.optimizer.adam.beta2", &must(o.beta2, "at least 0 and below 1"));
+                check(
+                    share(o.beta1),
+                    "training.optimizer.adam.beta1",
+                    &must(o.beta1, "at least 0 and below 1"),
+                );
+                check(
+                    share(o.beta2),
+                    "training.optimizer.adam.beta2",
+                    &must(o.beta2, "at least 0 and below 1"),
+                );
                 check(above(o.eps), "training.optimizer.adam.eps", &must(o.eps, "above 0"));
-                check(from_zero(o.weight_decay), "training.optimizer.adam.weightDecay", &must(o.weight_decay, "at least 0"));
+                check(
+                    from_zero(o.weight_decay),
+                    "training.optimizer.adam.weightDecay",
+                    &must(o.weight_decay, "at least 0"),
+                );
             }
         }
         out

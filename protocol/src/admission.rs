@@ -8,11 +8,11 @@
 
 use crate::codec::{Malformed, Reader};
 use crate::{NodeId, labels};
+use blind_rsa_signatures::reexports::rsa::traits::PublicKeyParts;
 use blind_rsa_signatures::{
     BlindSignature, BlindingResult, DefaultRng, Hash, KeyPair, Options, PSSMode, PrepareMode,
     PublicKey, Signature,
 };
-use blind_rsa_signatures::reexports::rsa::traits::PublicKeyParts;
 use std::collections::HashSet;
 
 /// RSABSSA-SHA384-PSS-Deterministic.
@@ -197,7 +197,12 @@ impl Turnstile {
         }
         self.issuer
             .0
-            .verify(&Signature(token.signature.to_vec()), None, message(&token.nonce, self.relay), &variant())
+            .verify(
+                &Signature(token.signature.to_vec()),
+                None,
+                message(&token.nonce, self.relay),
+                &variant(),
+            )
             .map_err(|_| AdmissionError::Invalid)?;
         self.spent.insert(token.nonce);
         Ok(())

@@ -1,8 +1,8 @@
 //! Claims: a pod obeys letters signed under one key, which the designer drew fresh for it.
 
 use crate::wire_base64;
-use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
 use aws_lc_rs::signature::KeyPair as _;
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
 use hpke::rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;

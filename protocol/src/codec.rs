@@ -61,10 +61,6 @@ impl<'a> Reader<'a> {
 
     /// Ends the reading: every byte must have been used.
     pub(crate) const fn end(self) -> Result<(), Malformed> {
-        if self.at == self.bytes.len() {
-            Ok(())
-        } else {
-            Err(self.malformed("trailing bytes"))
-        }
+        if self.at == self.bytes.len() { Ok(()) } else { Err(self.malformed("trailing bytes")) }
     }
 }

@@ -100,11 +100,8 @@ impl LanePlan<'_> {
         let crossing = crossing(hops);
         let e2e = Secret::random(rng);
         let last_tag = Secret::random(rng);
-        let drafts: Vec<Draft> = self
-            .path
-            .iter()
-            .map(|relay| Draft::to(&relay.key, rng))
-            .collect::<Result<_, _>>()?;
+        let drafts: Vec<Draft> =
+            self.path.iter().map(|relay| Draft::to(&relay.key, rng)).collect::<Result<_, _>>()?;
         let secrets: Vec<Secret> = drafts.iter().map(|d| d.hop_secret().clone()).collect();
         let mut letters = Vec::with_capacity(hops);
         for (i, (relay, draft)) in self.path.iter().zip(drafts).enumerate() {

@@ -43,6 +43,8 @@ pub use cell::{Cell, CellDrop, Epoch};
 pub use claim::{Claim, ClaimKey};
 pub use codec::Malformed;
 pub use frame::{Kind, MessageHeader};
+/// The random number traits that this crate's functions take.
+pub use hpke::rand_core;
 pub use id::NodeId;
 pub use inbox::Inbox;
 pub use lane::{LaneRole, RelayRef};
@@ -50,8 +52,6 @@ pub use message::Message;
 pub use rng::{SystemRng, below};
 pub use secret::Secret;
 pub use suite::{KeyPair, PublicKey, Suite, SuiteError};
-/// The random number traits that this crate's functions take.
-pub use hpke::rand_core;
 
 /// The protocol version that this crate speaks. It is the first byte of a letter, a part of every
 /// cell's associated data, and checked at registration.

@@ -45,9 +45,5 @@ const _: () = assert!(FRAME_HEADER == 40 && FRAME_DATA == 16_224 && SEALED_FRAME
 
 /// Cells that a message of `bytes` bytes takes. An empty message takes one.
 pub const fn cells_for(bytes: usize) -> usize {
-    if bytes == 0 {
-        1
-    } else {
-        bytes.div_ceil(FRAME_DATA)
-    }
+    if bytes == 0 { 1 } else { bytes.div_ceil(FRAME_DATA) }
 }

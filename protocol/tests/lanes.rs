@@ -141,8 +141,10 @@ fn a_lost_cell_costs_its_message_and_nothing_after_it() {
                 }
                 if link < hops {
                     let now = lane.now;
-                    let mut out: Vec<_> =
-                        cells.iter().flat_map(|c| lane.hops[link].forward(now, c).unwrap()).collect();
+                    let mut out: Vec<_> = cells
+                        .iter()
+                        .flat_map(|c| lane.hops[link].forward(now, c).unwrap())
+                        .collect();
                     out.extend(lane.hops[link].poll(now + LATER));
                     cells = out;
                 }

@@ -30,8 +30,7 @@ pub struct LaneSender {
 impl LaneSender {
     /// The sending end with the secrets of `end`.
     pub fn new(end: &SendingEnd) -> Self {
-        let layer =
-            |(tag, open): &(_, _)| (TagKey::new(tag), CellKey::new(open, end.epoch));
+        let layer = |(tag, open): &(_, _)| (TagKey::new(tag), CellKey::new(open, end.epoch));
         Self {
             layers: end.layers.iter().map(layer).collect(),
             e2e: CellKey::new(&end.e2e, end.epoch),
@@ -47,7 +46,11 @@ impl LaneSender {
     /// # Panics
     /// The lane does not carry messages of this kind, or the payload has 2^32 cells: both are
     /// mistakes of this program, never of a peer.
-    pub fn message<'a>(&'a mut self, header: MessageHeader, payload: &'a [u8]) -> MessageSealer<'a> {
+    pub fn message<'a>(
+        &'a mut self,
+        header: MessageHeader,
+        payload: &'a [u8],
+    ) -> MessageSealer<'a> {
         assert!(self.role.carries(header.kind), "{:?} lanes carry no {:?}", self.role, header.kind);
         let count = u32::try_from(cells_for(payload.len())).expect("less than 2^32 cells");
         let id = self.next_message;
@@ -162,7 +165,11 @@ impl LaneReceiver {
     ///
     /// # Errors
     /// [`CellDrop::BadTag`]: the cell was changed on its last links.
-    pub(crate) fn open_hops(&mut self, number: u64, cell: &Cell) -> Result<Option<Opened>, CellDrop> {
+    pub(crate) fn open_hops(
+        &mut self,
+        number: u64,
+        cell: &Cell,
+    ) -> Result<Option<Opened>, CellDrop> {
         let [a, b] = &mut self.scratch;
         let (mut from, mut to) = (a, b);
         let mut length = AEAD_TAG * self.layers.len() + MARK + SEALED_FRAME;

@@ -2,10 +2,10 @@
 
 use super::key::CellKey;
 use super::{Cell, CellDrop, Epoch, LinkTag, Resequencer, TagKey};
+use crate::Secret;
 use crate::letter::{HopRole, HopSetup};
 use crate::rng::SystemRng;
 use crate::sizes::{AEAD_TAG, CELL, LINK_TAG, MARK, SEALED_FRAME, SENDER_LAYER};
-use crate::Secret;
 use hpke::rand_core::Rng;
 use std::time::{Duration, Instant};
 

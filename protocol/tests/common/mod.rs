@@ -54,8 +54,7 @@ pub struct Installed {
 
 /// Opens the set-up letter at its relay, as the relay does.
 pub fn install(relay: &mut Relay, letter: &letter::Letter) -> Installed {
-    let Opened::Deliver { token, content, hop_secret } =
-        letter::open(&relay.keys, letter).unwrap()
+    let Opened::Deliver { token, content, hop_secret } = letter::open(&relay.keys, letter).unwrap()
     else {
         panic!("the letter is for this relay")
     };

@@ -1,0 +1,31 @@
+# make run    train LeNet-5 over mix relays on this machine
+# make test   everything that CI checks
+# make help   the rest
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+FILE ?= examples/lenet5.yaml
+
+.PHONY: help setup build run test lint clean
+
+help: ## list of targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: ## fetch libtorch (once, 526 MB) into ~/.cache/mixnn
+	@scripts/libtorch.sh
+
+build: setup ## the binaries, optimised, in target/release
+	cargo build --release --locked
+
+run: build ## train FILE (examples/lenet5.yaml) and compare with one process
+	target/release/mixnn run --compare -f $(FILE)
+
+test: lint ## all tests
+	cargo test --workspace --locked
+
+lint: setup ## format and clippy, without warnings
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+clean: ## remove what was built; libtorch stays in ~/.cache/mixnn
+	cargo clean

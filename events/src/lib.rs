@@ -1,0 +1,169 @@
+//! What a designer tells of its run: one JSON object a line, on standard output.
+//!
+//! The local runner draws progress from it, scripts read it, and so can anybody:
+//!
+//! ```text
+//! {"event":"step","epoch":1,"step":17,"loss":1.92,"correct":31,"samples":64,"milliseconds":6.1}
+//! ```
+//!
+//! Only the owner ever sees these lines: they name layers and speak of losses.
+
+use serde::{Deserialize, Serialize};
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "camelCase")]
+pub enum Event {
+    /// What is going to happen.
+    Plan(Plan),
+    /// Another phase begins.
+    Phase(Phase),
+    /// A step has been committed.
+    Step(Step),
+    /// The test set has gone through after an epoch.
+    Tested(Tested),
+    /// All went well: the last line.
+    Done(Outcome),
+    /// It did not: the last line.
+    Failed(Failed),
+}
+
+/// What is going to happen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// Names of the layers, input first.
+    pub layers: Vec<String>,
+    /// Numbers that are learned.
+    pub parameters: u64,
+    /// Training samples.
+    pub train_samples: u64,
+    /// Test samples.
+    pub test_samples: u64,
+    /// Passes over the training data.
+    pub epochs: u32,
+    /// Optimizer steps in all.
+    pub steps: u64,
+    /// Parts of a batch.
+    pub micro_batches: u32,
+    /// Where the layers run.
+    pub mode: Mode,
+}
+
+/// Where the layers run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Mode {
+    /// Each in its own pod, behind relays.
+    #[serde(rename_all = "camelCase")]
+    Distributed {
+        /// Relays in the directory.
+        relays: u32,
+        /// Relays of each lane.
+        hops: u32,
+        /// The HPKE suite.
+        suite: String,
+        /// What weakens the protection of this run, in words.
+        warnings: Vec<String>,
+    },
+    /// All in one process.
+    Reference,
+}
+
+/// The paper's four phases, and the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "phase")]
+pub enum Phase {
+    /// Pods are claimed, lanes drawn, layers assigned.
+    Initialisation,
+    /// Forward and backward propagation.
+    Training,
+    /// Forward in evaluation mode over the test set.
+    Testing,
+    /// Digests and weights are collected, pods told to end.
+    Finishing,
+}
+
+/// A committed step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// From 1.
+    pub epoch: u32,
+    /// From 1, over all epochs.
+    pub step: u64,
+    /// Mean loss of the batch.
+    pub loss: f64,
+    /// Samples whose largest output was the label's.
+    pub correct: u32,
+    /// Samples of the batch.
+    pub samples: u32,
+    /// From the last committed step to this one.
+    pub milliseconds: f64,
+}
+
+/// What the test set gave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tested {
+    /// After which epoch.
+    pub epoch: u32,
+    /// Mean loss.
+    pub loss: f64,
+    /// Right answers.
+    pub correct: u64,
+    /// Test samples.
+    pub samples: u64,
+}
+
+impl Tested {
+    /// Share of right answers, 0 to 1.
+    pub fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.samples.max(1) as f64
+    }
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcome {
+    /// Of the last test.
+    pub tested: Tested,
+    /// Steps that were committed.
+    pub steps: u64,
+    /// Median time of a step, in milliseconds.
+    pub median_step_ms: f64,
+    /// Time spent in training, in seconds, without tests.
+    pub train_seconds: f64,
+    /// Keyed digest of all weights, hexadecimal: equal exactly when all bits are equal. It says
+    /// nothing to anyone without the owner's secret.
+    pub digest: String,
+}
+
+/// Why it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failed {
+    /// What, where, what to do.
+    pub message: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_look_as_documented() {
+        let step =
+            Step { epoch: 1, step: 17, loss: 1.5, correct: 31, samples: 64, milliseconds: 6.5 };
+        let line = serde_json::to_string(&Event::Step(step)).expect("serializes");
+        assert_eq!(
+            line,
+            r#"{"event":"step","epoch":1,"step":17,"loss":1.5,"correct":31,"samples":64,"milliseconds":6.5}"#
+        );
+        let phase = serde_json::to_string(&Event::Phase(Phase::Testing)).expect("serializes");
+        assert_eq!(phase, r#"{"event":"phase","phase":"testing"}"#);
+        let back: Event = serde_json::from_str(&phase).expect("parses");
+        assert_eq!(back, Event::Phase(Phase::Testing));
+    }
+}

@@ -1,0 +1,43 @@
+//! Keyed digests of private weights.
+//!
+//! ```text
+//! layer digest = HMAC-SHA256(digest key of the layer, [name length u32, name, tensor]* )
+//! model digest = HMAC-SHA256(digest key of the owner, [layer digest]* )
+//! ```
+//!
+//! with tensors in their wire form, in order. A bare hash would let anyone test a guess of the weights.
+
+use crate::tensor::tensor_to_wire;
+use crate::{LayerKey, NnError, OwnerSecret};
+use aws_lc_rs::hmac::{Context, HMAC_SHA256, Key};
+use tch::Tensor;
+
+pub(crate) fn layer_digest(
+    key: &LayerKey,
+    names: &[String],
+    parameters: &[Tensor],
+) -> Result<[u8; 32], NnError> {
+    let mut mac = Context::with_key(&Key::new(HMAC_SHA256, &key.digest_key()));
+    for (name, tensor) in names.iter().zip(parameters) {
+        mac.update(&(name.len() as u32).to_be_bytes());
+        mac.update(name.as_bytes());
+        mac.update(&tensor_to_wire(tensor)?);
+    }
+    Ok(sum(mac))
+}
+
+/// The digest of a whole model from those of its layers, in model order.
+pub fn model_digest<'a>(
+    owner: &OwnerSecret,
+    layers: impl IntoIterator<Item = &'a [u8; 32]>,
+) -> [u8; 32] {
+    let mut mac = Context::with_key(&Key::new(HMAC_SHA256, &owner.digest_key()));
+    layers.into_iter().for_each(|digest| mac.update(digest));
+    sum(mac)
+}
+
+fn sum(mac: Context) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(mac.sign().as_ref());
+    out
+}

@@ -1,0 +1,103 @@
+//! Models, data and the chain of cut layers that the tests share.
+
+#![allow(clippy::unwrap_used, dead_code)]
+
+use mixnn_model::{Model, Shape, TrainingSpec};
+use mixnn_nn::{Layer, MicroBatch, OwnerSecret, Tensor, cross_entropy, model_digest};
+use serde_json::{Value, json};
+use std::sync::Once;
+use tch::{Device, Kind};
+
+/// Pins the profile once per test binary.
+pub fn pin() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| drop(mixnn_nn::profile::pin().unwrap()));
+}
+
+pub fn owner() -> OwnerSecret {
+    OwnerSecret::from_bytes([7; 32])
+}
+
+pub fn model(layers: Value, optimizer: Value, micro_batches: u32, sample: &[usize]) -> Model {
+    let training: TrainingSpec = serde_json::from_value(json!({
+        "dataset": {"digits": {"train": 10, "test": 10}}, "batchSize": 16,
+        "microBatches": micro_batches, "epochs": 1, "optimizer": optimizer,
+    }))
+    .unwrap();
+    let layers = serde_json::from_value(layers).unwrap();
+    Model::new(layers, training, &Shape::new(sample).unwrap(), 10).unwrap()
+}
+
+pub fn lenet5(micro_batches: u32) -> Model {
+    let layers = json!([
+        {"name": "conv1", "ops": [{"conv2d": {"in": 1, "out": 6, "kernel": 5, "padding": 2}}, {"relu": {}}, {"maxPool2d": {"kernel": 2}}]},
+        {"name": "conv2", "ops": [{"conv2d": {"in": 6, "out": 16, "kernel": 5}}, {"relu": {}}, {"maxPool2d": {"kernel": 2}}]},
+        {"name": "fc1", "ops": [{"flatten": {}}, {"linear": {"in": 400, "out": 120}}, {"relu": {}}]},
+        {"name": "fc2", "ops": [{"linear": {"in": 120, "out": 84}}, {"relu": {}}]},
+        {"name": "fc3", "ops": [{"linear": {"in": 84, "out": 10}}]},
+    ]);
+    let sgd = json!({"sgd": {"lr": 0.05, "momentum": 0.9, "weightDecay": 0.0005}});
+    model(layers, sgd, micro_batches, &[1, 28, 28])
+}
+
+pub fn mlp(micro_batches: u32) -> Model {
+    let layers = json!([
+        {"name": "in", "ops": [{"flatten": {}}, {"linear": {"in": 64, "out": 50}}, {"tanh": {}}, {"dropout": {"p": 0.3}}]},
+        {"name": "hidden", "ops": [{"linear": {"in": 50, "out": 30}}, {"sigmoid": {}}, {"dropout": {"p": 0.2}}]},
+        {"name": "out", "ops": [{"linear": {"in": 30, "out": 10}}]},
+    ]);
+    model(layers, json!({"adam": {"lr": 0.01, "weightDecay": 0.001}}), micro_batches, &[1, 8, 8])
+}
+
+/// One batch of noise with labels that depend on it, cut into micro-batches.
+pub fn batch(step: u64, sample: &[i64], micro_batches: usize) -> Vec<MicroBatch> {
+    tch::manual_seed(1000 + step as i64);
+    let size: Vec<i64> = std::iter::once(16).chain(sample.iter().copied()).collect();
+    let images = Tensor::randn(size, (Kind::Float, Device::Cpu));
+    let labels = images.flatten(1, -1).narrow(1, 0, 10).argmax(-1, false);
+    let images = images.chunk(micro_batches as i64, 0);
+    let labels = labels.chunk(micro_batches as i64, 0);
+    images.into_iter().zip(labels).map(|(images, labels)| MicroBatch { images, labels }).collect()
+}
+
+/// Every layer on its own, as pods would hold them.
+pub struct Chain(pub Vec<Layer>);
+
+impl Chain {
+    pub fn new(model: &Model) -> Self {
+        let optimizer = &model.training().optimizer;
+        let layer = |l: &mixnn_model::Layer| {
+            Layer::new(&l.spec.ops, optimizer, owner().layer_key(&l.spec.name)).unwrap()
+        };
+        Self(model.layers().iter().map(layer).collect())
+    }
+
+    /// One step, with gradients taken in the given order of micro-batches.
+    pub fn train(&mut self, batch: &[MicroBatch], order: impl Iterator<Item = usize>) -> f64 {
+        let samples = batch.iter().map(|m| m.labels.size()[0] as usize).sum();
+        let mut gradients = Vec::new();
+        let mut loss = 0.0;
+        for (i, m) in batch.iter().enumerate() {
+            let mut x = m.images.shallow_clone();
+            for (place, layer) in self.0.iter_mut().enumerate() {
+                x = layer.forward(i as u32, &x, place > 0).unwrap();
+            }
+            let output = cross_entropy(&x, &m.labels, samples).unwrap();
+            loss += output.loss;
+            gradients.push(output.gradient);
+        }
+        for i in order {
+            let mut gradient = Some(gradients[i].shallow_clone());
+            for layer in self.0.iter_mut().rev() {
+                gradient = layer.backward(i as u32, &gradient.unwrap()).unwrap();
+            }
+        }
+        self.0.iter_mut().for_each(|l| l.apply().unwrap());
+        loss
+    }
+
+    pub fn digest(&self) -> [u8; 32] {
+        let layers: Vec<[u8; 32]> = self.0.iter().map(|l| l.digest().unwrap()).collect();
+        model_digest(&owner(), &layers)
+    }
+}

@@ -1,0 +1,77 @@
+//! The optimizers give the bits of libtorch's own.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{model, owner, pin};
+use mixnn_nn::{Layer, Tensor};
+use serde_json::{Value, json};
+use tch::nn::{self, OptimizerConfig, VarStore};
+use tch::{Device, Kind};
+
+fn bits(t: &Tensor) -> Vec<u32> {
+    let flat = Vec::<f32>::try_from(t.detach().flatten(0, -1)).unwrap();
+    flat.into_iter().map(f32::to_bits).collect()
+}
+
+/// 30 steps of a linear layer beside the same with libtorch's optimizer.
+fn assert_equals_libtorch<C: OptimizerConfig>(spec: &Value, config: C, lr: f64) {
+    pin();
+    let layers = json!([{"name": "a", "ops": [{"linear": {"in": 33, "out": 10}}]}]);
+    let model = model(layers, spec.clone(), 1, &[33]);
+    let ops = &model.layers()[0].spec.ops;
+    let mut layer = Layer::new(ops, &model.training().optimizer, owner().layer_key("a")).unwrap();
+    let store = VarStore::new(Device::Cpu);
+    let export = layer.export().unwrap();
+    let file = safetensors::SafeTensors::deserialize(&export).unwrap();
+    let variables: Vec<Tensor> = [("0.weight", [10, 33].as_slice()), ("0.bias", &[10])]
+        .map(|(name, shape)| {
+            let bytes = file.tensor(name).unwrap().data().to_vec();
+            let value = Tensor::from_data_size(&bytes, shape, Kind::Float);
+            let mut variable = store.root().zeros(&name.replace('.', "_"), shape);
+            tch::no_grad(|| variable.copy_(&value));
+            variable
+        })
+        .into();
+    let mut libtorch = config.build(&store, lr).unwrap();
+    for step in 1..=30 {
+        let x = Tensor::randn([8, 33], (Kind::Float, Device::Cpu));
+        let gradient = Tensor::randn([8, 10], (Kind::Float, Device::Cpu));
+        libtorch.zero_grad();
+        (x.linear(&variables[0], Some(&variables[1])) * &gradient).sum(Kind::Float).backward();
+        libtorch.step();
+        drop(layer.forward(0, &x, false).unwrap());
+        layer.backward(0, &gradient).unwrap();
+        layer.apply().unwrap();
+        let probe = Tensor::eye(33, (Kind::Float, Device::Cpu));
+        let expected = probe.linear(&variables[0], Some(&variables[1]));
+        assert_eq!(bits(&layer.evaluate(&probe).unwrap()), bits(&expected), "step {step}");
+    }
+}
+
+#[test]
+fn sgd() {
+    let config = nn::Sgd { momentum: 0.0, dampening: 0.0, wd: 0.0, nesterov: false };
+    assert_equals_libtorch(&json!({"sgd": {"lr": 0.05}}), config, 0.05);
+}
+
+#[test]
+fn sgd_with_momentum_and_weight_decay() {
+    let config = nn::Sgd { momentum: 0.9, dampening: 0.0, wd: 1e-3, nesterov: false };
+    let spec = json!({"sgd": {"lr": 0.05, "momentum": 0.9, "weightDecay": 1e-3}});
+    assert_equals_libtorch(&spec, config, 0.05);
+}
+
+#[test]
+fn adam() {
+    let config = nn::Adam { beta1: 0.9, beta2: 0.999, wd: 0.0, eps: 1e-8, amsgrad: false };
+    assert_equals_libtorch(&json!({"adam": {"lr": 0.01}}), config, 0.01);
+}
+
+#[test]
+fn adam_with_weight_decay() {
+    let config = nn::Adam { beta1: 0.9, beta2: 0.99, wd: 1e-2, eps: 1e-6, amsgrad: false };
+    let spec = json!({"adam": {"lr": 0.01, "beta2": 0.99, "eps": 1e-6, "weightDecay": 1e-2}});
+    assert_equals_libtorch(&spec, config, 0.01);
+}

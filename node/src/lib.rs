@@ -1,0 +1,1 @@
+//! What every MixNN process does alike.
