@@ -1,1 +1,12 @@
-//! The mix relay: opens, re-seals and forwards cells and letters.
+//! The mix relay.
+//!
+//! [`RelayCore`] is the relay without sockets or clock: letters install hops, cells go through them.
+//! [`Relay`] is its shell on [`mixnn_transport`].
+
+mod budget;
+mod core;
+mod shell;
+
+pub use budget::{Budget, LetterRate};
+pub use core::{Egress, LaneKey, LetterDrop, LetterOutcome, RelayCore};
+pub use shell::Relay;

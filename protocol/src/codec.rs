@@ -14,20 +14,22 @@ pub struct Malformed {
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Where the field begins that was read last: the one that an error is about.
+    field: usize,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self { bytes, at: 0, field: 0 }
     }
 
     pub(crate) const fn malformed(&self, what: &'static str) -> Malformed {
-        Malformed { what, at: self.at }
+        Malformed { what, at: self.field }
     }
 
     pub(crate) fn take(&mut self, n: usize) -> Result<&'a [u8], Malformed> {
-        let rest = &self.bytes[self.at..];
-        let taken = rest.get(..n).ok_or(self.malformed("length"))?;
+        self.field = self.at;
+        let taken = self.bytes[self.at..].get(..n).ok_or(self.malformed("length"))?;
         self.at += n;
         Ok(taken)
     }
@@ -61,6 +63,9 @@ impl<'a> Reader<'a> {
 
     /// Ends the reading: every byte must have been used.
     pub(crate) const fn end(self) -> Result<(), Malformed> {
-        if self.at == self.bytes.len() { Ok(()) } else { Err(self.malformed("trailing bytes")) }
+        if self.at == self.bytes.len() {
+            return Ok(());
+        }
+        Err(Malformed { what: "trailing bytes", at: self.at })
     }
 }

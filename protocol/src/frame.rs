@@ -122,12 +122,7 @@ pub fn parse(frame: &[u8]) -> Result<(FrameHeader, &[u8]), Malformed> {
         micro_batch: r.u32()?,
     };
     let header = FrameHeader { message, id: r.u64()?, index: r.u32()?, count: r.u32()?, length };
-    let full = header.index.checked_add(1).is_some_and(|next| next < header.count);
-    if header.index >= header.count
-        || usize::from(length) > FRAME_DATA
-        || (full && usize::from(length) != FRAME_DATA)
-        || (kind == Kind::Cover && (length != 0 || header.count != 1))
-    {
+    if !is_canonical(&header) {
         return Err(r.malformed("frame length, index or count"));
     }
     let (data, pad) = r.rest().split_at(usize::from(length));
@@ -135,4 +130,20 @@ pub fn parse(frame: &[u8]) -> Result<(FrameHeader, &[u8]), Malformed> {
         return Err(Malformed { what: "padding", at: FRAME_HEADER + data.len() });
     }
     Ok((header, data))
+}
+
+/// Whether a sender could have cut a message so: every frame but the last is full, and the last is
+/// empty only where the whole message is.
+fn is_canonical(header: &FrameHeader) -> bool {
+    let &FrameHeader { message, index, count, length, .. } = header;
+    let length = usize::from(length);
+    let lengths = match count {
+        0 => return false,
+        1 if message.kind == Kind::Cover => 0..=0,
+        _ if message.kind == Kind::Cover => return false,
+        1 => 0..=FRAME_DATA,
+        _ if index < count - 1 => FRAME_DATA..=FRAME_DATA,
+        _ => 1..=FRAME_DATA,
+    };
+    index < count && lengths.contains(&length)
 }

@@ -36,6 +36,12 @@ impl<L: Copy + Eq + Hash> Inbox<L> {
         self.lanes.remove(&lane);
     }
 
+    /// The lane that a cell claims to belong to, by its tag.
+    pub fn lane_of(&self, cell: &Cell) -> Option<L> {
+        let tag = cell.first_chunk::<LINK_TAG>()?;
+        self.tags.look_up(tag).map(|(lane, _)| lane)
+    }
+
     /// Takes a cell.
     ///
     /// # Errors

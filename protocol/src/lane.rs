@@ -3,7 +3,7 @@
 use crate::cell::Epoch;
 use crate::frame::Kind;
 use crate::letter::{
-    Draft, HopRole, HopSetup, LetterError, ReceivingEnd, SealedLetter, SendingEnd,
+    Draft, HopRole, HopSetup, LetterError, MAX_QUOTA, ReceivingEnd, SealedLetter, SendingEnd,
 };
 use crate::sizes::MAX_HOPS;
 use crate::{NodeId, PublicKey, Secret, Token};
@@ -87,7 +87,8 @@ impl LanePlan<'_> {
     /// `admit` gives a token for the relay that will open the letter.
     ///
     /// # Errors
-    /// The path has no relay or too many, or a letter cannot be sealed.
+    /// The path has no relay or too many, the quota is none that a relay takes, a token is missing,
+    /// or a letter cannot be sealed.
     pub fn draw<R: CryptoRng>(
         &self,
         rng: &mut R,
@@ -96,6 +97,9 @@ impl LanePlan<'_> {
         let hops = self.path.len();
         if !(1..=MAX_HOPS).contains(&hops) {
             return Err(LetterError::Hops(hops));
+        }
+        if !(1..=MAX_QUOTA).contains(&self.quota) {
+            return Err(LetterError::Quota(self.quota));
         }
         let crossing = crossing(hops);
         let e2e = Secret::random(rng);

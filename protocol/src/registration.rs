@@ -145,3 +145,8 @@ pub struct Refusal {
     /// In words: what was wrong and what to do.
     pub message: String,
 }
+
+impl Refusal {
+    /// Reason of a layer pod's refusal while no claim is in stock: it is to try again.
+    pub const NO_CLAIM: &str = "no-claim";
+}

@@ -37,8 +37,8 @@ impl Dtype {
 /// The most dimensions of a tensor that travels.
 pub const MAX_DIMENSIONS: usize = 8;
 
-/// A tensor in someone else's memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A tensor in someone else's memory. Its elements never show in Debug.
+#[derive(Clone, PartialEq, Eq)]
 pub struct TensorView<'a> {
     /// Element type.
     pub dtype: Dtype,
@@ -46,6 +46,12 @@ pub struct TensorView<'a> {
     pub shape: Vec<u32>,
     /// Elements, little-endian, row-major.
     pub data: &'a [u8],
+}
+
+impl std::fmt::Debug for TensorView<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TensorView({:?}, {:?})", self.dtype, self.shape)
+    }
 }
 
 impl<'a> TensorView<'a> {
@@ -77,10 +83,11 @@ impl<'a> TensorView<'a> {
             return Err(r.malformed("tensor dimensions"));
         }
         let shape: Vec<u32> = (0..dimensions).map(|_| r.u32()).collect::<Result<_, _>>()?;
-        let expected = byte_length(dtype, &shape);
-        let at = r.malformed("tensor length");
         let data = r.rest();
-        if expected == Some(data.len()) { Ok(Self { dtype, shape, data }) } else { Err(at) }
+        if byte_length(dtype, &shape) != Some(data.len()) {
+            return Err(Malformed { what: "tensor length", at: 2 + 4 * dimensions });
+        }
+        Ok(Self { dtype, shape, data })
     }
 }
 

@@ -114,3 +114,86 @@ pub(crate) fn nonce(number: u64) -> Nonce {
     bytes[4..].copy_from_slice(&number.to_be_bytes());
     Nonce::assume_unique_for_key(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::sizes::CELL;
+
+    const LAST: u64 = (1 << GENERATION_BITS) - 1;
+    const END: usize = AEAD_TAG + 4;
+
+    fn key() -> CellKey {
+        CellKey::new(&Secret::from_bytes([7; 32]), Epoch(1))
+    }
+
+    fn sealed(key: &mut CellKey, number: u64) -> Result<Vec<u8>, CellDrop> {
+        let mut cell = Box::new([0; CELL]);
+        cell[AEAD_TAG..END].copy_from_slice(b"text");
+        key.seal(number, &mut cell, 0, END)?;
+        Ok(cell[..END].to_vec())
+    }
+
+    fn opens(key: &mut CellKey, number: u64, sealed: &[u8]) -> Result<(), CellDrop> {
+        let mut text = [0; 4];
+        key.open(number, sealed, &mut text)?;
+        assert_eq!(&text, b"text");
+        Ok(())
+    }
+
+    #[test]
+    fn both_sides_cross_a_generation_together() {
+        let (mut sender, mut receiver) = (key(), key());
+        for number in [0, LAST, LAST + 1, 2 * LAST + 1, 2 * (LAST + 1)] {
+            let cell = sealed(&mut sender, number).unwrap();
+            opens(&mut receiver, number, &cell).unwrap();
+        }
+        assert_eq!((sender.generation, receiver.generation), (2, 2));
+    }
+
+    #[test]
+    fn numbers_of_the_generation_before_still_open_but_not_older_ones() {
+        let (mut sender, mut receiver) = (key(), key());
+        let old = sealed(&mut sender, 5).unwrap();
+        let late = sealed(&mut sender, LAST).unwrap();
+        let next = sealed(&mut sender, LAST + 1).unwrap();
+        opens(&mut receiver, LAST + 1, &next).unwrap();
+        opens(&mut receiver, LAST, &late).unwrap();
+        opens(&mut receiver, 5, &old).unwrap();
+        let after = sealed(&mut sender, 2 * (LAST + 1)).unwrap();
+        opens(&mut receiver, 2 * (LAST + 1), &after).unwrap();
+        assert_eq!(opens(&mut receiver, 5, &old), Err(CellDrop::BadTag));
+    }
+
+    #[test]
+    fn a_forged_number_does_not_turn_the_ratchet() {
+        let (mut sender, mut receiver) = (key(), key());
+        let cell = sealed(&mut sender, 0).unwrap();
+        for number in [LAST + 1, LAST + 2, 2 * (LAST + 1), u64::MAX] {
+            assert_eq!(opens(&mut receiver, number, &cell), Err(CellDrop::BadTag));
+        }
+        assert_eq!(receiver.generation, 0);
+        opens(&mut receiver, 0, &cell).unwrap();
+    }
+
+    #[test]
+    fn a_sealer_skips_no_generation() {
+        let mut sender = key();
+        assert_eq!(sealed(&mut sender, 2 * (LAST + 1)), Err(CellDrop::Exhausted));
+        assert_eq!(sealed(&mut sender, u64::MAX), Err(CellDrop::Exhausted));
+        assert!(sealed(&mut sender, LAST + 1).is_ok());
+    }
+
+    #[test]
+    fn generations_share_no_key() {
+        let (mut sender, mut receiver) = (key(), key());
+        let first = sealed(&mut sender, 0).unwrap();
+        let second = sealed(&mut sender, LAST + 1).unwrap();
+        opens(&mut receiver, LAST + 1, &second).unwrap();
+        // The same bytes under the other generation's number.
+        assert_eq!(opens(&mut receiver, LAST + 1, &first), Err(CellDrop::BadTag));
+        assert_eq!(opens(&mut receiver, 0, &second), Err(CellDrop::BadTag));
+    }
+}

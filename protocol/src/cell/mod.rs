@@ -58,6 +58,9 @@ pub enum CellDrop {
     /// The cell came after its place in the order was given up.
     #[error("too late to be put in order")]
     TooLate,
+    /// The address of the node that comes next is not known (yet).
+    #[error("next node not in the directory")]
+    UnknownNode,
     /// The lane's counter is used up.
     #[error("lane exhausted")]
     Exhausted,
@@ -74,6 +77,7 @@ impl CellDrop {
             Self::Replayed => "replayed",
             Self::OverQuota => "over_quota",
             Self::TooLate => "too_late",
+            Self::UnknownNode => "unknown_node",
             Self::Exhausted => "exhausted",
         }
     }

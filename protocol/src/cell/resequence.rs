@@ -71,3 +71,89 @@ impl<T> Resequencer<T> {
         self.waiting_since.map(|t| t + self.patience)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(100);
+
+    fn fresh(capacity: usize) -> (Resequencer<u64>, Instant) {
+        (Resequencer::new(capacity, PATIENCE), Instant::now())
+    }
+
+    fn drain(order: &mut Resequencer<u64>, now: Instant) -> Vec<u64> {
+        std::iter::from_fn(|| order.pop(now)).collect()
+    }
+
+    #[test]
+    fn items_wait_for_those_before_them() {
+        let (mut order, now) = fresh(8);
+        for number in [2, 1, 4] {
+            order.insert(now, number, number).unwrap();
+            assert_eq!(drain(&mut order, now), []);
+        }
+        order.insert(now, 0, 0).unwrap();
+        assert_eq!(drain(&mut order, now), [0, 1, 2]);
+        order.insert(now, 3, 3).unwrap();
+        assert_eq!(drain(&mut order, now), [3, 4]);
+        assert_eq!(order.deadline(), None);
+    }
+
+    #[test]
+    fn the_queue_is_skipped_only_when_nothing_waits() {
+        let (mut order, now) = fresh(8);
+        assert!(order.is_next(0) && !order.is_next(1));
+        order.skip_queue();
+        order.insert(now, 2, 2).unwrap();
+        assert!(!order.is_next(1), "2 waits: 1 must go through the queue");
+    }
+
+    #[test]
+    fn a_number_is_taken_once_and_never_after_its_turn() {
+        let (mut order, now) = fresh(8);
+        order.insert(now, 1, 1).unwrap();
+        assert_eq!(order.insert(now, 1, 9), Err(9), "held");
+        order.insert(now, 0, 0).unwrap();
+        assert_eq!(drain(&mut order, now), [0, 1]);
+        assert_eq!(order.insert(now, 0, 9), Err(9), "gone");
+        assert_eq!(order.insert(now, 1, 9), Err(9), "gone");
+    }
+
+    #[test]
+    fn patience_is_for_one_gap() {
+        let (mut order, start) = fresh(8);
+        order.insert(start, 1, 1).unwrap();
+        order.insert(start, 3, 3).unwrap();
+        assert_eq!(order.deadline(), Some(start + PATIENCE));
+        let now = start + PATIENCE;
+        assert_eq!(drain(&mut order, now), [1], "the gap before 3 starts its own wait");
+        assert_eq!(order.deadline(), Some(now + PATIENCE));
+        assert_eq!(order.insert(now, 0, 0), Err(0), "its place was given up");
+        assert_eq!(drain(&mut order, now + PATIENCE), [3]);
+    }
+
+    #[test]
+    fn what_closes_a_gap_does_not_shorten_the_wait_for_the_next() {
+        let (mut order, start) = fresh(8);
+        order.insert(start, 1, 1).unwrap();
+        order.insert(start, 3, 3).unwrap();
+        let later = start + PATIENCE / 2;
+        order.insert(later, 0, 0).unwrap();
+        assert_eq!(drain(&mut order, later), [0, 1]);
+        assert_eq!(order.deadline(), Some(later + PATIENCE));
+    }
+
+    #[test]
+    fn no_more_than_the_capacity_is_held() {
+        let (mut order, now) = fresh(3);
+        for number in 1..=3 {
+            order.insert(now, number, number).unwrap();
+            assert_eq!(drain(&mut order, now), []);
+        }
+        order.insert(now, 4, 4).unwrap();
+        assert_eq!(drain(&mut order, now), [1, 2, 3, 4], "0 was given up to make room");
+    }
+}

@@ -108,7 +108,8 @@ impl<L: Copy + Eq + std::hash::Hash> TagTable<L> {
     }
 }
 
-/// Tags are pseudo-random under keys that no attacker of the table knows: their own bytes hash them.
+/// A tag is an AES block, so its own bytes hash it: even who draws a lane's keys can steer a tag
+/// only by trying keys, one tag's bits at a time.
 #[derive(Default)]
 struct TagHasher(u64);
 
@@ -124,5 +125,94 @@ impl Hasher for TagHasher {
 
     fn finish(&self) -> u64 {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const WIDTH: u64 = TagTable::<u8>::MIN_WIDTH;
+
+    fn key(lane: u8) -> TagKey {
+        TagKey::new(&Secret::from_bytes([lane; 32]))
+    }
+
+    fn table() -> TagTable<u8> {
+        let mut table = TagTable::default();
+        table.insert(1, key(1), 1);
+        table
+    }
+
+    fn awaits(table: &TagTable<u8>, number: u64) -> bool {
+        let found = table.look_up(&key(1).tag(number));
+        assert!(found.is_none_or(|f| f == (1, number)));
+        found.is_some()
+    }
+
+    #[test]
+    fn a_tag_is_awaited_until_it_is_spent() {
+        let mut table = table();
+        assert!(awaits(&table, 0) && awaits(&table, WIDTH - 1) && !awaits(&table, WIDTH));
+        table.spend(1, 3);
+        assert!(!awaits(&table, 3) && awaits(&table, 2) && awaits(&table, 4));
+        table.spend(1, 3);
+        assert!(!awaits(&table, 3), "spending twice changes nothing");
+    }
+
+    #[test]
+    fn the_window_follows_the_highest_number() {
+        let mut table = table();
+        table.spend(1, WIDTH - 1);
+        assert!(awaits(&table, 0), "late ones are awaited for one width");
+        assert!(awaits(&table, 2 * WIDTH - 1) && !awaits(&table, 2 * WIDTH));
+        table.spend(1, WIDTH);
+        assert!(!awaits(&table, 0) && awaits(&table, 1), "the oldest is given up");
+    }
+
+    #[test]
+    fn the_table_stays_bounded() {
+        let mut table = table();
+        for number in 0..10 * WIDTH {
+            if number % 3 != 0 {
+                table.spend(1, number);
+            }
+            assert!(table.len() as u64 <= 2 * WIDTH);
+        }
+        table.remove(1);
+        assert_eq!(table.len(), 0);
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn lanes_do_not_touch_each_other() {
+        let mut table = table();
+        table.insert(2, key(2), 100);
+        assert_eq!(table.len() as u64, WIDTH + 100, "a large quota widens the window");
+        table.spend(1, 0);
+        assert_eq!(table.look_up(&key(2).tag(0)), Some((2, 0)));
+        table.remove(2);
+        assert_eq!(table.look_up(&key(2).tag(0)), None);
+        assert!(awaits(&table, 1));
+    }
+
+    #[test]
+    fn a_lane_put_in_again_starts_anew_under_its_new_key() {
+        let mut table = table();
+        table.spend(1, 0);
+        table.insert(1, key(9), 1);
+        assert_eq!(table.look_up(&key(1).tag(1)), None);
+        assert_eq!(table.look_up(&key(9).tag(0)), Some((1, 0)));
+        assert_eq!(table.len() as u64, WIDTH);
+    }
+
+    #[test]
+    fn spending_on_a_lane_that_is_gone_does_nothing() {
+        let mut table = table();
+        table.remove(1);
+        table.spend(1, 0);
+        assert_eq!(table.len(), 0);
     }
 }

@@ -52,7 +52,7 @@ pub enum HopRole {
 impl HopSetup {
     /// Encodes the set-up.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        let none = Secret::from_bytes([0; SECRET]);
+        let none = none();
         let (role, layers, out_tag) = match &self.role {
             HopRole::Sender { layers } => (1, *layers, &none),
             HopRole::Crossing { out_tag } => (2, 1, out_tag),
@@ -86,16 +86,23 @@ impl HopSetup {
         let idle_seconds = r.u32()?;
         let next = NodeId::read(&mut r)?;
         let out_tag = r.secret()?;
+        r.end()?;
         let within = |most: usize| (1..=most).contains(&usize::from(layers));
         let role = match role {
+            // A sender-half relay writes no tag: the one way to say so is zeros.
+            1 if out_tag != none() => return Err(Malformed { what: "out tag", at: 32 }),
             1 if within(MAX_SENDER_LAYERS) && layers > 1 => HopRole::Sender { layers },
             2 if layers == 1 => HopRole::Crossing { out_tag },
             3 if within(MAX_HOPS - MAX_SENDER_LAYERS) => HopRole::Receiver { layers, out_tag },
-            _ => return Err(r.malformed("hop role or layers")),
+            _ => return Err(Malformed { what: "hop role or layers", at: 1 }),
         };
-        r.end()?;
         Ok(Self { role, epoch, quota, idle_seconds, next })
     }
+}
+
+/// Stands where there is no secret.
+const fn none() -> Secret {
+    Secret::from_bytes([0; SECRET])
 }
 
 pub(super) fn read_quota(r: &mut Reader<'_>) -> Result<u32, Malformed> {

@@ -19,6 +19,6 @@ mod pod_setup;
 mod seal;
 
 pub use ends::{ReceivingEnd, SendingEnd};
-pub use hop_setup::{HopRole, HopSetup};
+pub use hop_setup::{HopRole, HopSetup, MAX_QUOTA};
 pub use pod_setup::{LaneEnd, PodSetup};
 pub use seal::{Draft, Letter, LetterError, Opened, SealedLetter, open, route};

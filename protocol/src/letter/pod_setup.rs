@@ -38,6 +38,9 @@ pub struct PodSetup {
 /// `kind(1)=2 term(4) sequence(4) pod(16) layer key(32) lanes(1) [direction(1) end]* signature(64)`
 impl PodSetup {
     /// Encodes and signs the set-up for one pod and one key of it.
+    ///
+    /// # Panics
+    /// More than 255 lanes: a mistake of this program.
     pub fn sign(&self, claim: &ClaimKey, pod: NodeId, key: &PublicKey) -> Zeroizing<Vec<u8>> {
         let mut out = Zeroizing::new(Vec::with_capacity(2048));
         out.push(POD_SETUP);
@@ -45,7 +48,7 @@ impl PodSetup {
         out.extend(self.sequence.to_be_bytes());
         out.extend(pod.as_bytes());
         out.extend(self.layer_key.expose());
-        out.push(self.lanes.len() as u8);
+        out.push(u8::try_from(self.lanes.len()).expect("a pod has at most 255 ends of lanes"));
         for lane in &self.lanes {
             match lane {
                 LaneEnd::Send(end) => {

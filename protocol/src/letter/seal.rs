@@ -1,5 +1,6 @@
 //! Sealing a letter layer by layer, and opening one layer.
 
+use super::MAX_QUOTA;
 use crate::cell::key::{aead_key, nonce};
 use crate::codec::{Malformed, Reader};
 use crate::rng::SystemRng;
@@ -17,6 +18,9 @@ pub type Letter = [u8; CELL];
 const HEAD: usize = 1 + 1 + 2 // action, reserved, body length
     + NODE_ID
     + Token::LEN;
+
+/// Stands for the next node where the letter goes no further.
+const NOWHERE: NodeId = NodeId::from_bytes([0; NODE_ID]);
 
 const FORWARD: u8 = 1;
 const DELIVER: u8 = 2;
@@ -49,6 +53,9 @@ pub enum LetterError {
     /// A lane has 1 to 5 relays.
     #[error("a lane over {0} relays; it takes 1 to {MAX_HOPS}")]
     Hops(usize),
+    /// A lane's quota is 1 to 65,536 cells.
+    #[error("a lane with a quota of {0} cells; it takes 1 to {MAX_QUOTA}: use smaller micro-batches")]
+    Quota(u32),
     /// No admission token is left for this relay.
     #[error("no admission token for relay {0}")]
     NoToken(NodeId),
@@ -90,7 +97,7 @@ impl Draft {
         token: Option<&Token>,
         content: &[u8],
     ) -> Result<SealedLetter, LetterError> {
-        self.seal(DELIVER, &NodeId::from_bytes([0; NODE_ID]), token, content)
+        self.seal(DELIVER, &NOWHERE, token, content)
     }
 
     fn forward(
@@ -123,16 +130,18 @@ impl Draft {
             Some(token) => token.write(&mut head),
             None => head.resize(HEAD, 0),
         }
-        let mut body = text.to_vec();
+        // Room for the tag from the start: growing would leave a copy of the text behind.
+        let mut body = Zeroizing::new(Vec::with_capacity(body_length));
+        body.extend_from_slice(text);
         aead_key(&encapsulation.shared.body)
-            .seal_in_place_append_tag(nonce(0), Aad::empty(), &mut body)
+            .seal_in_place_append_tag(nonce(0), Aad::empty(), &mut *body)
             .map_err(|_| LetterError::Body)?;
         let mut out = Vec::with_capacity(length);
         out.extend([VERSION, suite.code()]);
         let aad = [out[0], out[1]];
         out.extend(&encapsulation.enc);
         out.extend(encapsulation.seal(&head, &aad)?);
-        out.extend(body);
+        out.extend_from_slice(&body);
         Ok(SealedLetter(out))
     }
 }
@@ -225,6 +234,7 @@ pub fn open(keys: &KeyPair, letter: &Letter) -> Result<Opened, LetterError> {
             let letter = SealedLetter(body.to_vec()).into_letter();
             Ok(Opened::Forward { next, token, letter })
         }
+        DELIVER if next != NOWHERE => Err(Malformed { what: "next", at: 4 }.into()),
         DELIVER => Ok(Opened::Deliver { token, content: body, hop_secret: shared.hop }),
         _ => Err(Malformed { what: "letter action", at: 0 }.into()),
     }

@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used, dead_code)]
 
+pub mod forge;
+
 use mixnn_protocol::admission::{AdmissionKey, Issuer, TokenRequest, Turnstile};
 use mixnn_protocol::cell::{Hop, HopOutcome, LaneSender, TagKey, TagTable};
 use mixnn_protocol::lane::{LaneKeys, LanePlan};
 use mixnn_protocol::letter::{self, HopRole, HopSetup, Opened};
 use mixnn_protocol::sizes::{CELL, LINK_TAG};
 use mixnn_protocol::{
-    Cell, CellDrop, Epoch, Inbox, KeyPair, Kind, LaneRole, MessageHeader, NodeId, RelayRef, Suite,
+    Cell, CellDrop, Epoch, Inbox, KeyPair, Kind, LaneRole, MessageHeader, NodeId, RelayRef, Secret,
+    Suite,
     SystemRng, Token,
 };
 use std::sync::OnceLock;
@@ -50,6 +53,8 @@ pub struct Installed {
     pub hop: Hop,
     pub tags: TagTable<()>,
     pub setup: HopSetup,
+    /// What the relay got from its letter, and an attacker from the relay.
+    pub secret: Secret,
 }
 
 /// Opens the set-up letter at its relay, as the relay does.
@@ -62,7 +67,7 @@ pub fn install(relay: &mut Relay, letter: &letter::Letter) -> Installed {
     let setup = HopSetup::from_bytes(&content).unwrap();
     let mut tags = TagTable::default();
     tags.insert((), TagKey::new(&hop_secret.hop_tag()), setup.quota);
-    Installed { hop: Hop::new(&setup, &hop_secret), tags, setup }
+    Installed { hop: Hop::new(&setup, &hop_secret), tags, setup, secret: hop_secret }
 }
 
 impl Installed {

@@ -1,0 +1,170 @@
+//! The relay on sockets: one current-thread runtime, no lock on the way of a cell.
+
+use crate::core::{Egress, LaneKey, LetterOutcome, RelayCore};
+use mixnn_protocol::letter::Letter;
+use mixnn_protocol::{Cell, CellDrop, NodeId};
+use mixnn_transport::server::{self, Receiver};
+use mixnn_transport::{Authority, Counters, LaneSlot, LetterPost, Limits, Links};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+/// How often held cells and idle lanes are looked after.
+const TICK: Duration = Duration::from_millis(50);
+/// Letters that wait for an address to become known.
+const WAITING_LETTERS: usize = 256;
+/// How long they wait.
+const LETTER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A running relay. Lives in one `LocalSet`.
+pub struct Relay {
+    core: RefCell<RelayCore>,
+    exits: RefCell<Exits>,
+    post: LetterPost,
+    waiting: RefCell<Vec<(Instant, NodeId, Box<Letter>)>>,
+    counters: Arc<Counters>,
+    /// Told when a cell or letter is for a node whose address is not known.
+    pub wants_directory: Notify,
+}
+
+impl Relay {
+    /// A relay around `core`.
+    pub fn new(core: RelayCore, limits: Limits, counters: Arc<Counters>) -> Rc<Self> {
+        let links = Links::new(limits.clone(), counters.clone(), |_| {});
+        Rc::new(Self {
+            core: RefCell::new(core),
+            exits: RefCell::new(Exits { links, directory: HashMap::new(), lanes: HashMap::new() }),
+            post: LetterPost::new(limits, counters.clone()),
+            waiting: RefCell::default(),
+            counters,
+            wants_directory: Notify::new(),
+        })
+    }
+
+    /// Replaces the addresses of nodes.
+    pub fn set_directory(&self, nodes: HashMap<NodeId, Authority>) {
+        self.exits.borrow_mut().directory = nodes;
+        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
+        for (since, next, letter) in waiting {
+            self.forward(since, next, letter);
+        }
+    }
+
+    /// Serves until the future is dropped.
+    pub async fn serve(self: Rc<Self>, listener: TcpListener, limits: Limits) {
+        let serving = server::serve(listener, self.clone(), limits, self.counters.clone());
+        let mut tick = tokio::time::interval(TICK);
+        tokio::pin!(serving);
+        loop {
+            tokio::select! {
+                () = &mut serving => {}
+                _ = tick.tick() => self.on_time(Instant::now()),
+            }
+        }
+    }
+
+    /// Sends what is queued and ends all links, at most `within`.
+    pub async fn finish(&self, within: Duration) {
+        let links = {
+            let mut exits = self.exits.borrow_mut();
+            exits.lanes.clear();
+            exits.links.clone()
+        };
+        links.finish(within).await;
+    }
+
+    fn on_time(&self, now: Instant) {
+        let exits = &mut *self.exits.borrow_mut();
+        for drop in self.core.borrow_mut().on_time(now, exits) {
+            self.counters.count(drop.reason());
+        }
+        self.waiting.borrow_mut().retain(|(since, _, _)| {
+            let keep = now.duration_since(*since) < LETTER_PATIENCE;
+            if !keep {
+                self.counters.count("unknown_node");
+            }
+            keep
+        });
+    }
+
+    fn forward(&self, since: Instant, next: NodeId, letter: Box<Letter>) {
+        let peer = self.exits.borrow().directory.get(&next).cloned();
+        if let Some(peer) = peer {
+            return self.post.send(peer, letter, || {});
+        }
+        self.wants_directory.notify_one();
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.len() < WAITING_LETTERS {
+            waiting.push((since, next, letter));
+        } else {
+            self.counters.count("letters_full");
+        }
+    }
+}
+
+impl Receiver for Relay {
+    fn cell(&self, now: Instant, cell: &Cell) {
+        let exits = &mut *self.exits.borrow_mut();
+        if let Err(drop) = self.core.borrow_mut().cell(now, cell, exits) {
+            self.counters.count(drop.reason());
+        }
+    }
+
+    fn letter(&self, letter: Box<Letter>) {
+        let now = Instant::now();
+        let outcome = {
+            let exits = &mut *self.exits.borrow_mut();
+            self.core.borrow_mut().letter(now, &letter, exits)
+        };
+        match outcome {
+            Ok(LetterOutcome::Forward { next, letter }) => self.forward(now, next, letter),
+            Ok(LetterOutcome::Installed { next }) => {
+                // Ask now, so that the address is there when the first cell comes.
+                if !self.exits.borrow().directory.contains_key(&next) {
+                    self.wants_directory.notify_one();
+                }
+            }
+            Err(drop) => self.counters.count(drop.reason()),
+        }
+    }
+}
+
+/// The outgoing side: which lane leaves for whom.
+struct Exits {
+    links: Links,
+    directory: HashMap<NodeId, Authority>,
+    lanes: HashMap<LaneKey, Exit>,
+}
+
+struct Exit {
+    next: NodeId,
+    quota: u32,
+    slot: Option<LaneSlot>,
+}
+
+impl Egress for Exits {
+    fn open(&mut self, lane: LaneKey, next: NodeId, quota: u32) {
+        self.lanes.insert(lane, Exit { next, quota, slot: None });
+    }
+
+    fn close(&mut self, lane: LaneKey) {
+        self.lanes.remove(&lane);
+    }
+
+    fn push_with(
+        &mut self,
+        lane: LaneKey,
+        write: &mut dyn FnMut(&mut Cell) -> Result<bool, CellDrop>,
+    ) -> Result<bool, CellDrop> {
+        let Some(exit) = self.lanes.get_mut(&lane) else { return Err(CellDrop::UnknownTag) };
+        if exit.slot.is_none() {
+            let peer = self.directory.get(&exit.next).ok_or(CellDrop::UnknownNode)?;
+            exit.slot = Some(self.links.lane(peer, exit.quota));
+        }
+        exit.slot.as_ref().ok_or(CellDrop::UnknownNode)?.push_with(write)
+    }
+}

@@ -1,0 +1,215 @@
+//! The registration service, as its clients see it.
+
+use crate::{NodeArgs, NodeError};
+use mixnn_protocol::registration::{
+    Bytes, Claims, Directory, MAX_TOKENS, NodeClass, Refusal, Registered, Registration, Tokens,
+    TokensRequest,
+};
+use mixnn_protocol::{Claim, PublicKey};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
+
+/// For one request.
+const REQUEST: Duration = Duration::from_secs(10);
+/// For registration in all: a pod may start before its model's designer.
+const REGISTRATION: Duration = Duration::from_secs(120);
+/// The longest answer taken.
+const MAX_ANSWER: usize = 16 << 20;
+/// The longest token taken.
+const MAX_TOKEN: usize = 16 << 10;
+
+/// A client of the registration service, over HTTPS to one CA.
+pub struct RegistryClient {
+    http: Client,
+    url: String,
+    token_file: PathBuf,
+}
+
+impl RegistryClient {
+    /// A client by the flags.
+    ///
+    /// # Errors
+    /// The CA cannot be read, or the URL is not https.
+    pub fn new(args: &NodeArgs) -> Result<Self, NodeError> {
+        if !args.registry.starts_with("https://") {
+            let problem = format!("'{}' does not begin with https://", args.registry);
+            return Err(NodeError::Flag { flag: "--registry", problem });
+        }
+        let path = &args.registry_ca;
+        let pem = std::fs::read(path);
+        let pem = pem.map_err(|source| NodeError::File { what: "the CA", path: path.clone(), source })?;
+        let bad = |e: reqwest::Error| NodeError::Flag { flag: "--registry-ca", problem: detail(&e) };
+        let roots = Certificate::from_pem_bundle(&pem).map_err(bad)?;
+        let http = Client::builder()
+            .tls_certs_only(roots)
+            .https_only(true)
+            .no_proxy()
+            .timeout(REQUEST)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(bad)?;
+        let url = args.registry.trim_end_matches('/').to_owned();
+        Ok(Self { http, url, token_file: args.token_file.clone() })
+    }
+
+    /// Registers this process's key. Waits while the service is not there yet or has no claim.
+    ///
+    /// # Errors
+    /// It refused, or did not take the registration in time.
+    pub async fn register(
+        &self,
+        class: NodeClass,
+        url: &str,
+        key: &PublicKey,
+    ) -> Result<Registered, NodeError> {
+        let registration = Registration {
+            protocol_version: mixnn_protocol::VERSION,
+            class,
+            url: url.to_owned(),
+            suite: key.suite(),
+            public_key: key.to_bytes(),
+        };
+        let start = Instant::now();
+        let mut pause = Duration::from_millis(50);
+        loop {
+            let error = match self.post("/v1/register", &registration).await {
+                Ok(registered) => return Ok(registered),
+                Err(error) => error,
+            };
+            let passing = match &error {
+                NodeError::Unreachable { .. } => true,
+                NodeError::Refused { reason, .. } => reason == Refusal::NO_CLAIM,
+                _ => false,
+            };
+            if !passing {
+                return Err(error);
+            }
+            if start.elapsed() > REGISTRATION {
+                let seconds = REGISTRATION.as_secs();
+                return Err(NodeError::Deadline { seconds, what: format!("registration: {error}") });
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    /// The part of the directory that this node may see.
+    ///
+    /// # Errors
+    /// The service does not answer.
+    pub async fn directory(&self) -> Result<Directory, NodeError> {
+        read(self.send(self.http.request(Method::GET, self.at("/v1/directory"))).await?).await
+    }
+
+    /// Puts claims into the stock of this designer's model.
+    ///
+    /// # Errors
+    /// The service refuses or does not answer.
+    pub async fn publish_claims(&self, claims: Vec<Claim>) -> Result<(), NodeError> {
+        let request = self.http.post(self.at("/v1/claims")).json(&Claims { claims });
+        self.send(request).await.map(drop)
+    }
+
+    /// Blind signatures, in the order of `blinded`.
+    ///
+    /// # Errors
+    /// The service refuses or does not answer.
+    pub async fn tokens(&self, blinded: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, NodeError> {
+        let mut signatures = Vec::with_capacity(blinded.len());
+        for some in blinded.chunks(MAX_TOKENS) {
+            let blinded = some.iter().cloned().map(Bytes).collect();
+            let tokens: Tokens = self.post("/v1/tokens", &TokensRequest { blinded }).await?;
+            if tokens.signatures.len() != some.len() {
+                return Err(NodeError::Answer("another number of tokens than asked for".into()));
+            }
+            signatures.extend(tokens.signatures.into_iter().map(|b| b.0));
+        }
+        Ok(signatures)
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, NodeError> {
+        read(self.send(self.http.post(self.at(path)).json(body)).await?).await
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, NodeError> {
+        let unreachable = |e: reqwest::Error| NodeError::Unreachable {
+            url: self.url.clone(),
+            detail: detail(&e),
+        };
+        let answer = request.header(AUTHORIZATION, self.bearer()?).send().await.map_err(unreachable)?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status();
+        let refusal = read::<Refusal>(answer).await.unwrap_or_else(|_| Refusal {
+            reason: status_name(status),
+            message: format!("HTTP status {status}"),
+        });
+        Err(NodeError::Refused { reason: refusal.reason, message: refusal.message })
+    }
+
+    /// The token, read anew: projected tokens are replaced while a pod lives.
+    fn bearer(&self) -> Result<HeaderValue, NodeError> {
+        let path = &self.token_file;
+        let file = |source| NodeError::File { what: "the token", path: path.clone(), source };
+        let token = Zeroizing::new(std::fs::read_to_string(path).map_err(file)?);
+        let token = token.trim();
+        if token.is_empty() || token.len() > MAX_TOKEN {
+            let problem = format!("{} holds no token of 1 to {MAX_TOKEN} bytes", path.display());
+            return Err(NodeError::Flag { flag: "--token-file", problem });
+        }
+        let bearer = Zeroizing::new(format!("Bearer {token}"));
+        let mut value = HeaderValue::from_str(&bearer).map_err(|_| NodeError::Flag {
+            flag: "--token-file",
+            problem: format!("{} holds characters that no token has", path.display()),
+        })?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+}
+
+impl std::fmt::Debug for RegistryClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RegistryClient({})", self.url)
+    }
+}
+
+async fn read<T: DeserializeOwned>(mut answer: Response) -> Result<T, NodeError> {
+    let mut body = Vec::new();
+    let broken = |e: reqwest::Error| NodeError::Answer(detail(&e));
+    while let Some(chunk) = answer.chunk().await.map_err(broken)? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return Err(NodeError::Answer(format!("longer than {MAX_ANSWER} bytes")));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    serde_json::from_slice(&body).map_err(|e| NodeError::Answer(e.to_string()))
+}
+
+fn status_name(status: StatusCode) -> String {
+    status.canonical_reason().unwrap_or("unknown").to_ascii_lowercase().replace(' ', "-")
+}
+
+/// An error with all its causes, in one line.
+fn detail(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

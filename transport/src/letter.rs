@@ -1,0 +1,94 @@
+//! Letters on their way out: one request each.
+
+use crate::link::{LETTERS, connect};
+use crate::{Authority, Counters, Limits};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST};
+use http_body_util::Full;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use mixnn_protocol::letter::Letter;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a letter is offered to a peer that cannot be reached.
+const ATTEMPTS: u32 = 4;
+
+/// Sends letters, a bounded number at a time. Lives in one `LocalSet`.
+#[derive(Clone)]
+pub struct LetterPost(Rc<Inner>);
+
+struct Inner {
+    limits: Limits,
+    counters: Arc<Counters>,
+    under_way: Cell<usize>,
+}
+
+impl LetterPost {
+    /// No letter under way.
+    pub fn new(limits: Limits, counters: Arc<Counters>) -> Self {
+        Self(Rc::new(Inner { limits, counters, under_way: Cell::new(0) }))
+    }
+
+    /// Sends a letter in the background; `lost` is called if the peer cannot be reached.
+    ///
+    /// # Panics
+    /// Outside of a `LocalSet`.
+    pub fn send(&self, peer: Authority, letter: Box<Letter>, lost: impl FnOnce() + 'static) {
+        if self.0.under_way.get() >= self.0.limits.letters {
+            self.0.counters.count("letters_full");
+            return lost();
+        }
+        self.0.under_way.set(self.0.under_way.get() + 1);
+        let post = self.clone();
+        tokio::task::spawn_local(async move {
+            let delivered = post.deliver(&peer, letter).await;
+            post.0.under_way.set(post.0.under_way.get() - 1);
+            if delivered {
+                post.0.counters.letters_out.inc();
+            } else {
+                post.0.counters.count("letter_undelivered");
+                lost();
+            }
+        });
+    }
+
+    /// Whether no letter is under way.
+    pub fn is_idle(&self) -> bool {
+        self.0.under_way.get() == 0
+    }
+
+    async fn deliver(&self, peer: &Authority, letter: Box<Letter>) -> bool {
+        let letter = Bytes::from_owner(letter as Box<[u8]>);
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
+            }
+            // Only a failed connection is tried again: a relay spends a letter's token once.
+            if let Ok(stream) = connect(peer, self.0.limits.connect).await {
+                let posting = post(stream, peer, letter);
+                return matches!(tokio::time::timeout(self.0.limits.connect, posting).await, Ok(true));
+            }
+        }
+        false
+    }
+}
+
+async fn post(stream: tokio::net::TcpStream, peer: &Authority, letter: Bytes) -> bool {
+    let Ok((mut sender, connection)) = http1::handshake(TokioIo::new(stream)).await else {
+        return false;
+    };
+    let request = http::Request::post(LETTERS)
+        .header(HOST, peer.as_str())
+        .header(CONTENT_TYPE, "application/octet-stream")
+        .body(Full::new(letter));
+    let Ok(request) = request else { return false };
+    let answer = sender.send_request(request);
+    tokio::pin!(connection);
+    tokio::select! {
+        answer = answer => answer.is_ok_and(|a| a.status() == http::StatusCode::ACCEPTED),
+        _ = &mut connection => false,
+    }
+}
