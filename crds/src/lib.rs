@@ -1,1 +1,19 @@
-//! The Kubernetes API of MixNN: MixNNModel.
+//! The Kubernetes API of MixNN: the types, and the YAML generated from them.
+//!
+//! The same file is taken by `kubectl apply` and by `mixnn run -f`.
+
+mod file;
+mod mixnnmodel;
+
+pub use file::{FileError, parse_file, parse_str};
+pub use kube::CustomResourceExt;
+pub use mixnnmodel::{MixNNModel, MixNNModelSpec, RelaysSpec, SuiteName};
+
+/// The generated CustomResourceDefinition, as YAML with a comment on where it comes from.
+///
+/// # Errors
+/// The schema cannot be written: a mistake of the types.
+pub fn crd_yaml() -> Result<String, serde_yaml::Error> {
+    let yaml = file::to_yaml(&MixNNModel::crd())?;
+    Ok(format!("# Generated from crds/src by `make generate`. Do not edit.\n{yaml}"))
+}

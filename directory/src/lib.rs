@@ -1,1 +1,13 @@
-//! Registration and the directory of public keys: one service for the cluster and for one machine.
+//! Registration and the directory of public keys: what the platform runs.
+//!
+//! [`Registry`] holds the rules, without sockets. [`serve`] puts it behind HTTPS. The local runner
+//! and the operator use both; they differ in their [`Authenticator`].
+
+mod auth;
+mod core;
+mod http;
+mod serve;
+
+pub use auth::{Authenticator, Identity, ModelKey, StaticTokens};
+pub use core::{Refused, Registry};
+pub use serve::{Service, serve};

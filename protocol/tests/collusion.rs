@@ -13,7 +13,7 @@ use common::forge::{self, DUMMY, REAL};
 use common::{LATER, Lane, header};
 use mixnn_protocol::frame::FrameHeader;
 use mixnn_protocol::letter::{HopRole, SendingEnd};
-use mixnn_protocol::sizes::{E2E_COUNTER, FRAME_DATA, SEALED_FRAME};
+use mixnn_protocol::sizes::{E2E_COUNTER, FRAME, FRAME_DATA, SEALED_FRAME};
 use mixnn_protocol::{
     Cell, CellDrop, Epoch, Inbox, Kind, LaneRole, MessageHeader, Secret, Suite,
 };
@@ -115,7 +115,7 @@ fn relays_cannot_make_a_frame_of_their_own() {
             let cell = relays.cell(REAL, &sealed);
             assert_eq!(inject(&mut lane, &cell), Err(CellDrop::EndToEnd));
         }
-        let unsealed = [&[0; SEALED_FRAME - frame.len()], &frame[..]].concat();
+        let unsealed = [&[0; SEALED_FRAME - FRAME], &frame[..]].concat();
         let cell = relays.cell(REAL, &unsealed);
         assert_eq!(inject(&mut lane, &cell), Err(CellDrop::EndToEnd));
         assert!(lane.inbox.poll(()).is_none());

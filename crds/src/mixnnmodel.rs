@@ -1,0 +1,93 @@
+//! `MixNNModel`: one model to be trained over mix relays.
+
+use kube::CustomResource;
+use mixnn_model::{LayerSpec, TrainingSpec};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A deep learning model, trained with each layer in a pod of its own behind mix relays.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "mixnn.dev",
+    version = "v1alpha1",
+    kind = "MixNNModel",
+    plural = "mixnnmodels",
+    shortname = "mixnn",
+    namespaced,
+    derive = "PartialEq"
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MixNNModelSpec {
+    /// The layers, input first. Each becomes one layer pod.
+    #[schemars(length(min = 1, max = 1024))]
+    pub layers: Vec<LayerSpec>,
+    /// How the model is trained and tested.
+    pub training: TrainingSpec,
+    /// The mix relays between the layers.
+    #[serde(default)]
+    pub relays: RelaysSpec,
+}
+
+/// The mix relays between the layers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RelaysSpec {
+    /// How many relays the pool has.
+    #[serde(default = "six")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub replicas: u32,
+    /// Relays on each lane, 1 to 5. With fewer than 3 the crossing relay knows an end of the lane.
+    #[serde(default = "three")]
+    #[schemars(range(min = 1, max = 5))]
+    pub hops: u32,
+    /// HPKE suite of all keys.
+    #[serde(default)]
+    pub suite: SuiteName,
+}
+
+const fn six() -> u32 {
+    6
+}
+const fn three() -> u32 {
+    3
+}
+
+impl Default for RelaysSpec {
+    fn default() -> Self {
+        Self { replicas: six(), hops: three(), suite: SuiteName::default() }
+    }
+}
+
+/// HPKE suites.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SuiteName {
+    /// X-Wing: hybrid, holds while ML-KEM-768 or X25519 holds.
+    #[default]
+    XWing,
+    /// X25519: classical, smaller.
+    X25519,
+}
+
+impl RelaysSpec {
+    /// What is wrong, in words.
+    pub fn problem(&self) -> Option<String> {
+        if !(1..=5).contains(&self.hops) {
+            return Some(format!("spec.relays.hops is {}; it must be from 1 to 5", self.hops));
+        }
+        (self.hops > self.replicas).then(|| {
+            format!(
+                "spec.relays.hops is {}, more than the {} relays of spec.relays.replicas: a lane passes no relay twice",
+                self.hops, self.replicas
+            )
+        })
+    }
+
+    /// What weakens the protection, in words.
+    pub fn warnings(&self) -> Vec<String> {
+        match self.hops {
+            1 => vec!["1 hop: the relay of a lane knows both of its ends".into()],
+            2 => vec!["2 hops: the crossing relay of a lane knows its sender".into()],
+            _ => Vec::new(),
+        }
+    }
+}

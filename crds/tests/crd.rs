@@ -1,0 +1,58 @@
+//! The committed YAML is what the types give, and the examples are models.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// `MIXNN_GENERATE=1` writes it instead (`make generate`).
+#[test]
+fn the_generated_yaml_is_up_to_date() {
+    let path = root().join("crds/mixnnmodel.yaml");
+    let expected = mixnn_crds::crd_yaml().unwrap();
+    if std::env::var_os("MIXNN_GENERATE").is_some() {
+        std::fs::write(&path, &expected).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == expected, "crds/mixnnmodel.yaml is stale: run `make generate`");
+}
+
+#[test]
+fn every_example_is_a_model() {
+    let mut seen = 0;
+    for entry in std::fs::read_dir(root().join("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        let model = mixnn_crds::parse_file(&path).unwrap();
+        let sample = mixnn_model::Shape::new([1, 28, 28]).unwrap();
+        let spec = model.spec;
+        mixnn_model::Model::new(spec.layers, spec.training, &sample, 10).unwrap();
+        seen += 1;
+    }
+    assert!(seen >= 3);
+}
+
+fn refusal(text: &str) -> String {
+    mixnn_crds::parse_str("model.yaml", text).unwrap_err().to_string()
+}
+
+#[test]
+fn errors_say_where_and_what() {
+    let good = std::fs::read_to_string(root().join("examples/lenet5.yaml")).unwrap();
+    let typo = refusal(&good.replacen("kernel: 5, padding", "kernal: 5, padding", 1));
+    assert!(typo.contains("spec.layers[0].ops[0]") && typo.contains("kernal") && typo.contains("`kernel`"), "{typo}");
+    let unknown = refusal(&good.replace("conv2d:", "conv3d:"));
+    assert!(unknown.contains("conv3d") && unknown.contains("`conv2d`"), "{unknown}");
+    let kind = refusal(&good.replace("kind: MixNNModel", "kind: Pod"));
+    assert!(kind.contains("'Pod'") && kind.contains("'MixNNModel'"), "{kind}");
+    let hops = refusal(&good.replace("hops: 3", "hops: 7"));
+    assert!(hops.contains("hops is 7"), "{hops}");
+    let more = refusal(&good.replace("replicas: 6", "replicas: 2"));
+    assert!(more.contains("more than the 2 relays"), "{more}");
+    let broken = refusal("a: [");
+    assert!(broken.contains("line 1") || broken.contains("line 2"), "{broken}");
+    let two = refusal(&format!("{good}\n---\n{good}"));
+    assert!(two.contains("exactly one"), "{two}");
+}

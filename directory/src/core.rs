@@ -1,0 +1,193 @@
+//! The rules of registration, without sockets.
+
+use crate::{Identity, ModelKey};
+use mixnn_protocol::registration::{
+    Directory, DirectoryEntry, NodeClass, NodeDetail, Refusal, Registered, Registration,
+};
+use mixnn_protocol::{Claim, NodeId, PublicKey, Suite, SystemRng, VERSION};
+use mixnn_transport::Authority;
+use std::collections::{HashMap, VecDeque};
+
+/// The most claims in stock for one model.
+const MAX_CLAIMS: usize = 4096;
+/// The most nodes in all.
+const MAX_NODES: usize = 100_000;
+
+/// Why a request was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The token does not allow this.
+    #[error("this token is not for {0}")]
+    Forbidden(&'static str),
+    /// The node speaks another version or suite, or its key or URL is no good.
+    #[error("{0}")]
+    Bad(String),
+    /// Another key was registered under this identity before.
+    #[error("this pod has registered another key before; a pod has one key for its whole life")]
+    Conflict,
+    /// No claim is in stock yet.
+    #[error("no claim for this pod yet: its designer has not published one; try again")]
+    NoClaim,
+    /// A bound of this service.
+    #[error("too many {0}")]
+    TooMany(&'static str),
+}
+
+impl Refused {
+    /// A stable name.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Forbidden(_) => "forbidden",
+            Self::Bad(_) => "bad-request",
+            Self::Conflict => "conflict",
+            Self::NoClaim => Refusal::NO_CLAIM,
+            Self::TooMany(_) => "too-many",
+        }
+    }
+}
+
+struct Node {
+    id: NodeId,
+    identity: Identity,
+    registration: Registration,
+    claim: Option<Claim>,
+}
+
+/// All nodes, and the claims in stock.
+pub struct Registry {
+    suite: Suite,
+    admission_key: Vec<u8>,
+    epoch: u32,
+    nodes: HashMap<String, Node>,
+    claims: HashMap<ModelKey, VecDeque<Claim>>,
+}
+
+impl Registry {
+    /// An empty registry for a pool of one suite. `admission_key`: the issuer's public key in DER.
+    pub fn new(suite: Suite, admission_key: Vec<u8>) -> Self {
+        Self { suite, admission_key, epoch: 1, nodes: HashMap::new(), claims: HashMap::new() }
+    }
+
+    /// Registers a node's key: the first one only. The same request again gets the same answer.
+    ///
+    /// # Errors
+    /// Why it was refused.
+    pub fn register(
+        &mut self,
+        identity: &Identity,
+        registration: Registration,
+    ) -> Result<Registered, Refused> {
+        if identity.class != registration.class {
+            return Err(Refused::Forbidden("a node of this class"));
+        }
+        if let Some(node) = self.nodes.get(&identity.uid) {
+            let same = node.registration == registration;
+            return if same { Ok(self.answer(node)) } else { Err(Refused::Conflict) };
+        }
+        self.check(&registration)?;
+        if self.nodes.len() >= MAX_NODES {
+            return Err(Refused::TooMany("nodes"));
+        }
+        let claim = match (identity.class, &identity.model) {
+            (NodeClass::Layer, Some(model)) => {
+                let stock = self.claims.get_mut(model);
+                Some(stock.and_then(VecDeque::pop_front).ok_or(Refused::NoClaim)?)
+            }
+            (NodeClass::Layer, None) => return Err(Refused::Forbidden("any model")),
+            (NodeClass::Relay | NodeClass::Designer, _) => None,
+        };
+        let id = NodeId::random(&mut SystemRng);
+        let node = Node { id, identity: identity.clone(), registration, claim };
+        let answer = self.answer(&node);
+        self.nodes.insert(identity.uid.clone(), node);
+        Ok(answer)
+    }
+
+    fn check(&self, registration: &Registration) -> Result<(), Refused> {
+        let bad = |text: String| Err(Refused::Bad(text));
+        if registration.protocol_version != VERSION {
+            let found = registration.protocol_version;
+            return bad(format!("protocol version {found}; this platform speaks {VERSION}: use the same release everywhere"));
+        }
+        if registration.suite != self.suite {
+            let (found, ours) = (registration.suite, self.suite);
+            return bad(format!("suite {found:?}; this pool uses {ours:?}: set --suite"));
+        }
+        if let Err(error) = PublicKey::from_bytes(registration.suite, &registration.public_key) {
+            return bad(error.to_string());
+        }
+        Authority::from_url(&registration.url).map(drop).or_else(|e| bad(e.to_string()))
+    }
+
+    fn answer(&self, node: &Node) -> Registered {
+        let admission_key = self.admission_key.clone();
+        Registered { id: node.id, claim: node.claim, admission_key }
+    }
+
+    /// Forgets a node whose pod is gone.
+    pub fn remove(&mut self, uid: &str) {
+        self.nodes.remove(uid);
+    }
+
+    /// Puts claims into the stock of the designer's model.
+    ///
+    /// # Errors
+    /// The caller is no designer, or the stock is full.
+    pub fn publish(&mut self, identity: &Identity, claims: Vec<Claim>) -> Result<(), Refused> {
+        let model = Self::designer(identity)?;
+        let stock = self.claims.entry(model.clone()).or_default();
+        if stock.len() + claims.len() > MAX_CLAIMS {
+            return Err(Refused::TooMany("claims"));
+        }
+        stock.extend(claims);
+        Ok(())
+    }
+
+    /// The model of a designer.
+    ///
+    /// # Errors
+    /// The caller is none.
+    pub fn designer(identity: &Identity) -> Result<&ModelKey, Refused> {
+        match (identity.class, &identity.model) {
+            (NodeClass::Designer, Some(model)) => Ok(model),
+            _ => Err(Refused::Forbidden("a designer's requests")),
+        }
+    }
+
+    /// What the caller may see: a relay the addresses of all nodes, a layer pod those of relays, a
+    /// designer all of the relays and of its own layer pods.
+    pub fn directory(&self, identity: &Identity) -> Directory {
+        let sees = |node: &&Node| match identity.class {
+            NodeClass::Relay => true,
+            NodeClass::Layer => node.identity.class == NodeClass::Relay,
+            NodeClass::Designer => {
+                node.identity.class == NodeClass::Relay
+                    || (identity.model.is_some() && node.identity.model == identity.model)
+            }
+        };
+        let detailed = identity.class == NodeClass::Designer;
+        let nodes = self.nodes.values().filter(sees).map(|node| entry(node, detailed)).collect();
+        Directory { epoch: self.epoch, nodes }
+    }
+
+    /// How many nodes of a class there are.
+    pub fn count(&self, class: NodeClass) -> usize {
+        self.nodes.values().filter(|n| n.identity.class == class).count()
+    }
+}
+
+fn entry(node: &Node, detailed: bool) -> DirectoryEntry {
+    let detail = || NodeDetail {
+        class: node.identity.class,
+        suite: node.registration.suite,
+        public_key: node.registration.public_key.clone(),
+        claim: node.claim,
+        host_domain: node.identity.host_domain.clone(),
+        node_domain: node.identity.node_domain.clone(),
+    };
+    DirectoryEntry {
+        id: node.id,
+        url: node.registration.url.clone(),
+        detail: detailed.then(detail),
+    }
+}

@@ -1,0 +1,119 @@
+//! The requests, as routes.
+
+use crate::core::{Refused, Registry};
+use crate::serve::Service;
+use crate::{Authenticator, Identity};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, State};
+use axum::http::header::{AUTHORIZATION, RETRY_AFTER};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use mixnn_protocol::registration::{
+    Bytes, Claims, Directory, MAX_TOKENS, Refusal, Registered, Registration, Tokens, TokensRequest,
+};
+use std::sync::Arc;
+
+/// The longest request body: a full request for tokens.
+const MAX_BODY: usize = 256 << 10;
+
+pub(crate) fn router<A: Authenticator>(service: Arc<Service<A>>) -> Router {
+    Router::new()
+        .route("/v1/register", post(register::<A>))
+        .route("/v1/directory", get(directory::<A>))
+        .route("/v1/claims", post(claims::<A>))
+        .route("/v1/tokens", post(tokens::<A>))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(service)
+}
+
+/// A caller whose token is good.
+struct Caller(Identity);
+
+impl<A: Authenticator> FromRequestParts<Arc<Service<A>>> for Caller {
+    type Rejection = Response;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        service: &Arc<Service<A>>,
+    ) -> Result<Self, Response> {
+        let header = parts.headers.get(AUTHORIZATION).and_then(|h| h.to_str().ok());
+        let token = header.and_then(|h| h.strip_prefix("Bearer "));
+        let identity = match token {
+            Some(token) => service.auth.authenticate(token).await,
+            None => None,
+        };
+        let refused = || refuse(StatusCode::UNAUTHORIZED, "unauthorized", "no token, or not a good one");
+        identity.map(Self).ok_or_else(refused)
+    }
+}
+
+async fn register<A: Authenticator>(
+    State(service): State<Arc<Service<A>>>,
+    Caller(identity): Caller,
+    Json(registration): Json<Registration>,
+) -> Result<Json<Registered>, Refused> {
+    service.registry().register(&identity, registration).map(Json)
+}
+
+async fn directory<A: Authenticator>(
+    State(service): State<Arc<Service<A>>>,
+    Caller(identity): Caller,
+) -> Json<Directory> {
+    Json(service.registry().directory(&identity))
+}
+
+async fn claims<A: Authenticator>(
+    State(service): State<Arc<Service<A>>>,
+    Caller(identity): Caller,
+    Json(claims): Json<Claims>,
+) -> Result<StatusCode, Refused> {
+    service.registry().publish(&identity, claims.claims)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn tokens<A: Authenticator>(
+    State(service): State<Arc<Service<A>>>,
+    Caller(identity): Caller,
+    Json(request): Json<TokensRequest>,
+) -> Result<Json<Tokens>, Refused> {
+    Registry::designer(&identity)?;
+    if request.blinded.len() > MAX_TOKENS {
+        return Err(Refused::TooMany("tokens in one request"));
+    }
+    // One at a time in all: RSA is slow, and nobody shall fill every core with it.
+    let _turn = service.signing.acquire().await;
+    let signer = service.clone();
+    let sign = move || {
+        let one = |blinded: &Bytes| signer.issuer.sign(&blinded.0).map(Bytes);
+        request.blinded.iter().map(one).collect::<Result<Vec<_>, _>>()
+    };
+    match tokio::task::spawn_blocking(sign).await {
+        Ok(Ok(signatures)) => Ok(Json(Tokens { signatures })),
+        Ok(Err(error)) => Err(Refused::Bad(error.to_string())),
+        Err(_) => Err(Refused::Bad("signing was cut off; try again".into())),
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status = match &self {
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Bad(_) => StatusCode::BAD_REQUEST,
+            Self::Conflict => StatusCode::CONFLICT,
+            Self::NoClaim => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+        };
+        let mut response = refuse(status, self.reason(), &self.to_string());
+        if self == Self::NoClaim {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+fn refuse(status: StatusCode, reason: &str, message: &str) -> Response {
+    let refusal = Refusal { reason: reason.to_owned(), message: message.to_owned() };
+    (status, Json(refusal)).into_response()
+}
