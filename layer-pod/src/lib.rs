@@ -1,1 +1,17 @@
-//! One layer of a model: its state machine, and the process that runs it.
+//! One layer of a model, as a pod runs it.
+//!
+//! * [`Machine`]: what the layer does with each message, without sockets.
+//! * [`Pod`]: registration, letters and lanes around it.
+//!
+//! A pod starts blank. It learns its owner's claim at registration, its lanes from a letter signed
+//! under the claim, and what to compute over its command lane: never its own name or place, nor
+//! anything of another layer.
+
+mod lanes;
+mod machine;
+mod pod;
+mod work;
+
+pub use lanes::Lane;
+pub use machine::{Done, Machine, Send};
+pub use pod::Pod;

@@ -1,0 +1,89 @@
+//! What ends a training, in the owner's terms.
+
+use mixnn_node::NodeError;
+use mixnn_protocol::control::{Failure, FailureReason};
+use std::path::PathBuf;
+
+/// What ends a training, in the owner's terms.
+#[derive(Debug, thiserror::Error)]
+pub enum DesignerError {
+    /// The model does not fit itself or its data.
+    #[error("{file}: {problems}")]
+    Model {
+        /// The model's file.
+        file: String,
+        /// All that is wrong.
+        problems: mixnn_model::ModelErrors,
+    },
+    /// The model's file.
+    #[error(transparent)]
+    File(#[from] mixnn_crds::FileError),
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] mixnn_data::DataError),
+    /// Tensors.
+    #[error("designer: {0}")]
+    Nn(#[from] mixnn_nn::NnError),
+    /// Registration.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The owner's secret.
+    #[error("owner's secret {}: {problem}", path.display())]
+    Secret {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A file that could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Something did not come in time.
+    #[error("gave up after {seconds} s: {what}")]
+    Deadline {
+        /// How long it was waited.
+        seconds: u64,
+        /// What was waited for, and how it stood.
+        what: String,
+    },
+    /// A layer said that it cannot go on.
+    #[error("layer \"{layer}\": {}", say(failure))]
+    Layer {
+        /// The layer's name.
+        layer: String,
+        /// What its pod said.
+        failure: Failure,
+    },
+    /// A lane does not work as it must.
+    #[error("lane {lane}: {problem}: a relay of this lane or its other end misbehaves; nothing was taken from it")]
+    Lane {
+        /// Which lane, in the owner's terms.
+        lane: String,
+        /// What happened.
+        problem: String,
+    },
+    /// Letters could not be made.
+    #[error("setting up lanes: {0}")]
+    Letter(#[from] mixnn_protocol::letter::LetterError),
+    /// Admission tokens.
+    #[error("admission tokens: {0}")]
+    Admission(#[from] mixnn_protocol::admission::AdmissionError),
+    /// The endpoint ended.
+    #[error("{0}")]
+    Stopped(String),
+}
+
+fn say(failure: &Failure) -> String {
+    let hint = match failure.reason {
+        FailureReason::OutOfMemory | FailureReason::NotFinite => "",
+        FailureReason::Assignment => "its pod cannot take the layer: ",
+        FailureReason::Protocol => "it got what does not fit: ",
+        FailureReason::Internal => "it cannot compute: ",
+    };
+    format!("{hint}{}", failure.message)
+}

@@ -1,0 +1,101 @@
+//! `mixnn-designer`: the owner's process.
+
+use clap::{Args, Parser, Subcommand};
+use mixnn_designer::{
+    DesignerError, Emitter, Prepared, Training, prepare, run_reference, run_training,
+};
+use mixnn_events::{Event, Failed, Outcome};
+use mixnn_node::{LogFormat, NodeArgs};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The owner's side of a model: trains and tests it over layer pods, or in one process.
+///
+/// Tells what happens in JSON lines on standard output.
+#[derive(Parser)]
+#[command(version, after_help = "Examples:
+  mixnn-designer reference -f examples/lenet5.yaml --owner-secret secret
+  mixnn-designer train -f examples/lenet5.yaml --owner-secret secret --registry https://mixnn-operator.mixnn:8443 --registry-ca ca.pem --token-file token")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train over layer pods and mix relays.
+    Train {
+        #[command(flatten)]
+        model: ModelArgs,
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+    /// Train the same in this one process.
+    Reference {
+        #[command(flatten)]
+        model: ModelArgs,
+        /// End as soon as the process that started this one ends.
+        #[arg(long, env = "MIXNN_DIE_WITH_PARENT")]
+        die_with_parent: bool,
+    },
+}
+
+#[derive(Args)]
+struct ModelArgs {
+    /// The MixNNModel.
+    #[arg(short, long, value_name = "FILE")]
+    file: PathBuf,
+    /// Folder of the data, where the model asks for IDX files.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// File of the owner's 256-bit secret, made if it does not exist.
+    #[arg(long, value_name = "FILE")]
+    owner_secret: PathBuf,
+    /// Where to write the trained weights (safetensors).
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+}
+
+impl ModelArgs {
+    fn prepare(&self) -> Result<Prepared, DesignerError> {
+        prepare(&self.file, self.data.as_deref(), &self.owner_secret)
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut emit = Emitter::new(std::io::stdout());
+    match run(&cli.command, &mut emit) {
+        Ok(outcome) => {
+            emit.emit(&Event::Done(outcome));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            emit.emit(&Event::Failed(Failed { message: error.to_string() }));
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command, emit: &mut Emitter<std::io::Stdout>) -> Result<Outcome, DesignerError> {
+    match command {
+        Command::Train { model, node } => {
+            let started = mixnn_node::start(node)?;
+            let profile = mixnn_nn::profile::pin()?;
+            let prepared = model.prepare()?;
+            let weights = model.weights.as_deref();
+            let training = Training { prepared: &prepared, args: node, profile, weights };
+            run_training(&training, started, emit)
+        }
+        Command::Reference { model, die_with_parent } => {
+            mixnn_node::no_core_dumps()?;
+            if *die_with_parent {
+                mixnn_node::die_with_parent()?;
+            }
+            mixnn_node::init_logging(LogFormat::Text);
+            mixnn_nn::profile::pin()?;
+            run_reference(&model.prepare()?, model.weights.as_deref(), emit)
+        }
+    }
+}

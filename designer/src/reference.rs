@@ -1,0 +1,58 @@
+//! The same training in one process: what the distributed run is held against.
+
+use crate::watch::{StepWatch, TestSum};
+use crate::{DesignerError, Emitter, Prepared};
+use mixnn_events::{Event, Mode, Outcome, Phase, Step, Tested};
+use mixnn_nn::{Reference, cross_entropy};
+use std::io::Write;
+use std::path::Path;
+
+/// Trains and tests in one process.
+///
+/// # Errors
+/// What ended it.
+pub fn run<W: Write>(
+    prepared: &Prepared,
+    weights: Option<&Path>,
+    emit: &mut Emitter<W>,
+) -> Result<Outcome, DesignerError> {
+    emit.emit(&Event::Plan(prepared.plan(Mode::Reference)));
+    let mut model = Reference::new(&prepared.model, &prepared.owner)?;
+    let mut watch = StepWatch::new();
+    let mut number = 0;
+    let mut tested = TestSum::new(0).finish();
+    for epoch in 1..=prepared.model.training().epochs {
+        emit.emit(&Event::Phase(Phase::Training));
+        watch.resume();
+        for batch in prepared.training_batches(epoch) {
+            let report = model.train(&prepared.cut(&batch)?)?;
+            number += 1;
+            emit.emit(&Event::Step(Step {
+                epoch,
+                step: number,
+                loss: report.loss,
+                correct: report.correct,
+                samples: batch.labels.len() as u32,
+                milliseconds: watch.lap(),
+            }));
+        }
+        emit.emit(&Event::Phase(Phase::Testing));
+        tested = test(prepared, &model, epoch)?;
+        emit.emit(&Event::Tested(tested.clone()));
+    }
+    if let Some(path) = weights {
+        crate::train::write_file(path, &model.export()?)?;
+    }
+    Ok(watch.outcome(tested, &model.digest()?))
+}
+
+fn test(prepared: &Prepared, model: &Reference, epoch: u32) -> Result<Tested, DesignerError> {
+    let mut sum = TestSum::new(epoch);
+    for batch in prepared.test_batches() {
+        let batch = prepared.whole(&batch)?;
+        let samples = batch.labels.size()[0] as usize;
+        let output = cross_entropy(&model.evaluate(&batch.images)?, &batch.labels, samples)?;
+        sum.add(output.loss, output.correct, samples);
+    }
+    Ok(sum.finish())
+}

@@ -1,0 +1,276 @@
+//! The four phases over the ring.
+
+use crate::deal::deal;
+use crate::mailbox::Mailbox;
+use crate::pool::Pool;
+use crate::ring::{Ring, Setup};
+use crate::step::{Flight, Stepper};
+use crate::watch::{StepWatch, TestSum};
+use crate::{DesignerError, Emitter, Prepared};
+use mixnn_events::{Event, Mode, Outcome, Phase, Step, Tested};
+use mixnn_model::LossPlacement;
+use mixnn_nn::{cross_entropy, merge_exports, model_digest, tensor_from_wire, tensor_to_wire};
+use mixnn_node::{NodeArgs, Started};
+use mixnn_protocol::control::{Assignment, Command, Profile};
+use mixnn_protocol::{KeyPair, Kind, SystemRng};
+use mixnn_transport::{Endpoint, EndpointConfig, Limits};
+use std::collections::VecDeque;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+/// For lanes to come up, and for layers to be built.
+const SET_UP: Duration = Duration::from_secs(60);
+/// For a test batch.
+const TEST: Duration = Duration::from_secs(60);
+/// For digests and weights.
+const COLLECT: Duration = Duration::from_secs(60);
+/// For what is queued at the end.
+const FINISH: Duration = Duration::from_secs(5);
+/// The first term. Another designer that takes over gets a higher one.
+const TERM: u32 = 1;
+
+/// What a distributed training needs.
+pub struct Training<'a> {
+    /// Model, data, secret.
+    pub prepared: &'a Prepared,
+    /// How to register.
+    pub args: &'a NodeArgs,
+    /// The numeric profile of this process, which all layers must share.
+    pub profile: Profile,
+    /// Where the weights are written at the end, if anywhere.
+    pub weights: Option<&'a Path>,
+}
+
+/// Runs the four phases.
+///
+/// # Errors
+/// What ended it.
+pub fn run<W: Write>(
+    training: &Training<'_>,
+    started: Started,
+    emit: &mut Emitter<W>,
+) -> Result<Outcome, DesignerError> {
+    emit.emit(&Event::Phase(Phase::Initialisation));
+    let mut mailbox = initialise(training, started, emit)?;
+    let outcome = train(training, &mut mailbox, emit)?;
+    mailbox.command_all(&Command::Finish, 0)?;
+    mailbox.close(FINISH);
+    Ok(outcome)
+}
+
+fn initialise<'a, W: Write>(
+    training: &Training<'a>,
+    started: Started,
+    emit: &mut Emitter<W>,
+) -> Result<Mailbox<'a>, DesignerError> {
+    let prepared = training.prepared;
+    let (layers, relays) = (prepared.model.layers(), &prepared.relays);
+    let keys = KeyPair::generate(training.args.suite.into(), &mut SystemRng);
+    let Started { listener, url, metrics } = started;
+    let config = EndpointConfig { listener, metrics, limits: limits(layers.len(), relays.hops) };
+    let (endpoint, events) =
+        Endpoint::start(config).map_err(|e| DesignerError::Stopped(e.to_string()))?;
+    let replicas = relays.replicas as usize;
+    let mut pool = Pool::gather(training.args, &url, &keys, layers.len(), replicas)?;
+    endpoint.set_directory(pool.urls.clone());
+    let deal = deal(std::mem::take(&mut pool.pods));
+    let setup = Setup {
+        pool: &pool,
+        deal: &deal,
+        layers,
+        owner: &prepared.owner,
+        hops: relays.hops as usize,
+        micro_batches: prepared.micro_batches(),
+        micro_batch_size: prepared.micro_batch_size(),
+        term: TERM,
+    };
+    let ring = Ring::set_up(&setup, &endpoint)?;
+    let mut warnings = relays.warnings();
+    if ring.wishes_given_up > 0 {
+        let n = ring.wishes_given_up;
+        warnings.push(format!("{n} places on lanes share a host with another of the lane: let more teams host relays"));
+    }
+    emit.emit(&Event::Plan(prepared.plan(Mode::Distributed {
+        relays: pool.relays.len() as u32,
+        hops: relays.hops,
+        suite: format!("{:?}", keys.public().suite()),
+        warnings,
+    })));
+    let mut mailbox = Mailbox::new(endpoint, events, ring, layers, TERM);
+    mailbox.wait_for_all(SET_UP, "a sign of life", |known| known.hello)?;
+    assign(training, &mailbox)?;
+    mailbox.wait_for_all(SET_UP, "an answer to its assignment", |known| known.ready)?;
+    Ok(mailbox)
+}
+
+/// All letters of a ring leave at once.
+fn limits(layers: usize, hops: u32) -> Limits {
+    let letters = (4 * layers + 1) * hops as usize + layers;
+    Limits { letters: letters.max(Limits::default().letters), ..Limits::default() }
+}
+
+fn assign(training: &Training<'_>, mailbox: &Mailbox<'_>) -> Result<(), DesignerError> {
+    let model = &training.prepared.model;
+    let sizes = |shape: &mixnn_model::Shape| shape.sizes().iter().map(|&s| s as u32).collect();
+    let last = model.layers().len() - 1;
+    for (i, layer) in model.layers().iter().enumerate() {
+        let loss = &model.training().loss;
+        let here = i == last && loss.placement == LossPlacement::LastLayer;
+        let assignment = Assignment {
+            ops: layer.spec.ops.clone(),
+            input: sizes(&layer.input),
+            output: sizes(&layer.output),
+            micro_batches: model.training().micro_batches,
+            optimizer: model.training().optimizer.clone(),
+            loss: here.then(|| loss.clone()),
+            profile: training.profile.clone(),
+        };
+        mailbox.command(i, &Command::Assign(assignment), 0)?;
+    }
+    Ok(())
+}
+
+fn train<W: Write>(
+    training: &Training<'_>,
+    mailbox: &mut Mailbox<'_>,
+    emit: &mut Emitter<W>,
+) -> Result<Outcome, DesignerError> {
+    let prepared = training.prepared;
+    let mut watch = StepWatch::new();
+    let mut committed = 0;
+    let mut tested = TestSum::new(0).finish();
+    for epoch in 1..=prepared.model.training().epochs {
+        emit.emit(&Event::Phase(Phase::Training));
+        watch.resume();
+        let mut stepper = Stepper { mailbox: &mut *mailbox, prepared, committed };
+        run_epoch(&mut stepper, epoch, &mut watch, emit)?;
+        committed = stepper.committed;
+        emit.emit(&Event::Phase(Phase::Testing));
+        tested = test(prepared, mailbox, epoch)?;
+        emit.emit(&Event::Tested(tested.clone()));
+    }
+    emit.emit(&Event::Phase(Phase::Finishing));
+    let digest = collect(training, mailbox, committed)?;
+    Ok(watch.outcome(tested, &digest))
+}
+
+/// The next step's inputs leave as soon as the last gradient of a step has: the first layers are free
+/// by then.
+fn run_epoch<W: Write>(
+    stepper: &mut Stepper<'_, '_, '_>,
+    epoch: u32,
+    watch: &mut StepWatch,
+    emit: &mut Emitter<W>,
+) -> Result<(), DesignerError> {
+    let mut batches = stepper.prepared.training_batches(epoch);
+    let first = stepper.committed + 1;
+    let mut flight = batches.next().map(|batch| stepper.inject(first, &batch)).transpose()?;
+    while let Some(mut current) = flight.take() {
+        while !stepper.propagate(&mut current)? {
+            stepper.again(&mut current)?;
+        }
+        let number = current.number();
+        flight = batches.next().map(|batch| stepper.inject(number + 1, &batch)).transpose()?;
+        while !stepper.commit(&current)? {
+            redo(stepper, &mut current, flight.as_mut())?;
+        }
+        emit.emit(&Event::Step(step_event(epoch, &current, watch.lap())));
+    }
+    Ok(())
+}
+
+/// A step whose gradients had all left was lost: once more, and then the one behind it.
+fn redo(
+    stepper: &mut Stepper<'_, '_, '_>,
+    current: &mut Flight,
+    behind: Option<&mut Flight>,
+) -> Result<(), DesignerError> {
+    stepper.again(current)?;
+    while !stepper.propagate(current)? {
+        stepper.again(current)?;
+    }
+    behind.map_or(Ok(()), |flight| stepper.relaunch(flight))
+}
+
+fn step_event(epoch: u32, flight: &Flight, milliseconds: f64) -> Step {
+    let report = flight.report();
+    Step {
+        epoch,
+        step: flight.number(),
+        loss: report.loss,
+        correct: report.correct,
+        samples: flight.samples() as u32,
+        milliseconds,
+    }
+}
+
+/// Forward in evaluation mode over the test set, with as many batches on their way as a step has.
+fn test(
+    prepared: &Prepared,
+    mailbox: &mut Mailbox<'_>,
+    epoch: u32,
+) -> Result<Tested, DesignerError> {
+    let mut sum = TestSum::new(epoch);
+    let mut batches = prepared.test_batches().enumerate();
+    let mut on_their_way = VecDeque::new();
+    loop {
+        while on_their_way.len() < prepared.micro_batches()
+            && let Some((number, batch)) = batches.next()
+        {
+            let batch = prepared.whole(&batch)?;
+            let micro_batch = (number % prepared.micro_batches()) as u32;
+            let payload = tensor_to_wire(&batch.images)?;
+            mailbox.send(Kind::Evaluation, number as u64, micro_batch, payload);
+            on_their_way.push_back((number as u64, batch.labels));
+        }
+        let Some((number, labels)) = on_their_way.pop_front() else { return Ok(sum.finish()) };
+        let output = mailbox.wait(TEST, |mailbox| {
+            let wanted = |m: &mixnn_protocol::Message| {
+                m.header.kind == Kind::Evaluation && m.header.step == number
+            };
+            let at = mailbox.outputs.iter().position(wanted)?;
+            mailbox.outputs.remove(at)
+        })?;
+        let Some(output) = output else {
+            let what = format!("the output of test batch {number}");
+            return Err(DesignerError::Deadline { seconds: TEST.as_secs(), what });
+        };
+        let samples = labels.size()[0] as usize;
+        let loss = cross_entropy(&tensor_from_wire(&output.payload)?, &labels, samples)?;
+        sum.add(loss.loss, loss.correct, samples);
+    }
+}
+
+/// The digest of all layers, and their weights if asked for.
+fn collect(
+    training: &Training<'_>,
+    mailbox: &mut Mailbox<'_>,
+    step: u64,
+) -> Result<[u8; 32], DesignerError> {
+    mailbox.command_all(&Command::Digest, step)?;
+    mailbox.wait_for_all(COLLECT, "a digest", |known| known.digest.is_some())?;
+    if let Some(path) = training.weights {
+        mailbox.command_all(&Command::Export, step)?;
+        mailbox.wait_for_all(COLLECT, "its weights", |known| known.export.is_some())?;
+        let layers = training.prepared.model.layers();
+        let named = layers.iter().zip(&mailbox.known);
+        let exports = named.filter_map(|(l, k)| Some((l.spec.name.as_str(), k.export.as_deref()?)));
+        write_file(path, &merge_exports(exports)?)?;
+    }
+    let digests: Vec<[u8; 32]> = mailbox.known.iter().filter_map(|k| k.digest).collect();
+    Ok(model_digest(&training.prepared.owner, &digests))
+}
+
+/// Writes a file whole or not at all, for its owner only.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), DesignerError> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let write = || -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(|source| DesignerError::Write { path: path.to_owned(), source })
+}

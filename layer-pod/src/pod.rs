@@ -1,0 +1,176 @@
+//! The pod around the machine: registration, letters, lanes.
+
+use crate::{Done, Lane, Machine};
+use anyhow::Context;
+use mixnn_nn::LayerKey;
+use mixnn_node::{NodeArgs, RegistryClient, Started};
+use mixnn_protocol::control::Profile;
+use mixnn_protocol::letter::{self, LaneEnd, Letter, Opened, PodSetup};
+use mixnn_protocol::registration::NodeClass;
+use mixnn_protocol::{Claim, KeyPair, NodeId, SystemRng};
+use mixnn_transport::{Endpoint, EndpointConfig, Event, Events, Limits};
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+
+/// How often a pod that awaits its assignment says so: lanes may not be ready at once.
+const HELLO: Duration = Duration::from_millis(200);
+/// How soon the directory is read again.
+const REFRESH: Duration = Duration::from_millis(500);
+/// For what is queued at the end.
+const FINISH: Duration = Duration::from_secs(3);
+/// Cells that may wait to leave on one lane. A pod sends only in answer to what came in, which its
+/// owner bounds; this bounds a mistake.
+const SEND_QUOTA: u32 = 1 << 16;
+
+/// A registered pod.
+pub struct Pod {
+    runtime: Runtime,
+    registry: RegistryClient,
+    keys: KeyPair,
+    id: NodeId,
+    claim: Claim,
+    profile: Profile,
+    endpoint: Endpoint,
+    events: Events,
+    /// Term and sequence of the newest set-up.
+    newest: Option<(u32, u32)>,
+    machine: Option<Machine>,
+    refreshed: Option<Instant>,
+}
+
+impl Pod {
+    /// Starts to listen, makes a key pair and registers it.
+    ///
+    /// # Errors
+    /// Why that could not be done.
+    pub fn register(args: &NodeArgs, started: Started, profile: Profile) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let registry = RegistryClient::new(args)?;
+        let keys = KeyPair::generate(args.suite.into(), &mut SystemRng);
+        let Started { listener, url, metrics } = started;
+        let config = EndpointConfig { listener, metrics, limits: Limits::default() };
+        let (endpoint, events) = Endpoint::start(config).context("starting the endpoint")?;
+        let register = registry.register(NodeClass::Layer, &url, keys.public());
+        let registered = runtime.block_on(register)?;
+        let claim = registered.claim.context("the registration service gave this pod no claim")?;
+        tracing::info!(url, "registered");
+        let mut pod = Self {
+            runtime,
+            registry,
+            keys,
+            id: registered.id,
+            claim,
+            profile,
+            endpoint,
+            events,
+            newest: None,
+            machine: None,
+            refreshed: None,
+        };
+        pod.refresh();
+        Ok(pod)
+    }
+
+    /// Runs until the owner is done with the layer.
+    ///
+    /// # Errors
+    /// The endpoint ended by itself.
+    pub fn run(mut self) -> anyhow::Result<()> {
+        loop {
+            let event = self.events.recv(HELLO);
+            let waits = self.machine.as_mut().filter(|m| !m.is_assigned());
+            if event.is_none() && let Some(machine) = waits {
+                machine.hello();
+            }
+            let done = match event {
+                Some(event) => self.event(event)?,
+                None => Done::Continue,
+            };
+            self.send();
+            if done == Done::Finish {
+                tracing::info!("the owner is done with this layer");
+                self.endpoint.shutdown(FINISH);
+                return Ok(());
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event) -> anyhow::Result<Done> {
+        match event {
+            Event::Message { lane, message } => {
+                let (Some(lane), Some(machine)) = (Lane::from_id(lane), &mut self.machine) else {
+                    return Ok(Done::Continue);
+                };
+                return Ok(machine.message(lane, &message));
+            }
+            Event::Letter(letter) => self.letter(&letter),
+            Event::LaneFault { lane, drop } => {
+                if let (Some(lane), Some(machine)) = (Lane::from_id(lane), &mut self.machine) {
+                    machine.lane_fault(lane, &drop.to_string());
+                }
+            }
+            Event::UnknownNode(_) => self.refresh(),
+            Event::LinkDown(_) => tracing::warn!("a relay cannot be reached"),
+            Event::Stopped(error) => anyhow::bail!("the endpoint ended: {error}"),
+        }
+        Ok(Done::Continue)
+    }
+
+    /// Obeys a set-up that is signed under this pod's claim; counts everything else.
+    fn letter(&mut self, letter: &Letter) {
+        let counters = self.endpoint.counters();
+        let Ok(Opened::Deliver { content, .. }) = letter::open(&self.keys, letter) else {
+            return counters.count("letter_unopened");
+        };
+        let key = self.keys.public();
+        match PodSetup::verify(&content, &self.claim, self.id, key, self.newest) {
+            Ok(setup) => self.set_up(&setup),
+            Err(error) => {
+                tracing::warn!(%error, "a set-up was refused");
+                counters.count("setup_refused");
+            }
+        }
+    }
+
+    fn set_up(&mut self, setup: &PodSetup) {
+        for end in &setup.lanes {
+            let Some(lane) = Lane::of(end) else { continue };
+            match end {
+                LaneEnd::Send(end) => self.endpoint.install_send(lane.id(), end.clone(), SEND_QUOTA),
+                LaneEnd::Receive(end) => self.endpoint.install_receive(lane.id(), end.clone()),
+            }
+        }
+        let same_term = self.newest.is_some_and(|(term, _)| term == setup.term);
+        self.newest = Some((setup.term, setup.sequence));
+        if same_term {
+            // Lanes were rebuilt; the layer goes on.
+            return;
+        }
+        let gives = setup.lanes.iter().any(|end| Lane::of(end) == Some(Lane::BackwardOut));
+        let key = LayerKey::from_bytes(*setup.layer_key.expose());
+        let mut machine = Machine::new(key, self.profile.clone(), setup.term, gives);
+        machine.hello();
+        self.machine = Some(machine);
+    }
+
+    fn send(&mut self) {
+        let Some(machine) = &mut self.machine else { return };
+        for send in machine.take_outbox() {
+            self.endpoint.send(send.lane.id(), send.header, send.payload);
+        }
+    }
+
+    fn refresh(&mut self) {
+        let since = self.refreshed.replace(Instant::now()).map(|last| last.elapsed());
+        if let Some(early) = since.and_then(|since| REFRESH.checked_sub(since)) {
+            std::thread::sleep(early);
+        }
+        match self.runtime.block_on(self.registry.directory()) {
+            Ok(directory) => {
+                let nodes = directory.nodes.into_iter().map(|node| (node.id, node.url)).collect();
+                self.endpoint.set_directory(nodes);
+            }
+            Err(error) => tracing::warn!(%error, "the directory cannot be read"),
+        }
+    }
+}

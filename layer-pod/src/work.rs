@@ -1,0 +1,246 @@
+//! An assigned layer: forward, backward and step, in whatever order messages come.
+
+use crate::Lane;
+use mixnn_model::{Op, Operation, Shape};
+use mixnn_nn::{
+    Layer, LayerKey, NnError, Tensor, cross_entropy, tensor_from_wire, tensor_to_wire,
+};
+use mixnn_protocol::control::{self, Assignment, Report};
+use mixnn_protocol::{Kind, MessageHeader};
+use std::collections::BTreeMap;
+
+/// Lane, kind, step, micro-batch, payload of what is to be sent.
+pub(crate) type Out = (Lane, Kind, u64, u32, Vec<u8>);
+
+pub(crate) struct Work {
+    layer: Layer,
+    micro_batches: u32,
+    gives_gradient: bool,
+    input: Vec<i64>,
+    /// Inputs that wait for the step before theirs: the owner sends them ahead.
+    inputs: BTreeMap<u32, Tensor>,
+    /// Gradients that wait for their turn.
+    gradients: BTreeMap<u32, Tensor>,
+    /// Where this layer computes the loss: what waits for it.
+    loss: Option<Loss>,
+    /// The micro-batch whose gradient comes next.
+    next: u32,
+    outbox: Vec<Out>,
+}
+
+#[derive(Default)]
+struct Loss {
+    labels: BTreeMap<(u64, u32), Tensor>,
+    logits: BTreeMap<u32, Tensor>,
+}
+
+impl Work {
+    pub(crate) fn new(
+        assignment: &Assignment,
+        key: LayerKey,
+        gives_gradient: bool,
+    ) -> Result<Self, NnError> {
+        check_shapes(assignment)?;
+        Ok(Self {
+            layer: Layer::new(&assignment.ops, &assignment.optimizer, key)?,
+            micro_batches: assignment.micro_batches,
+            gives_gradient,
+            input: assignment.input.iter().map(|&s| i64::from(s)).collect(),
+            inputs: BTreeMap::new(),
+            gradients: BTreeMap::new(),
+            loss: assignment.loss.as_ref().map(|_| Loss::default()),
+            next: 0,
+            outbox: Vec::new(),
+        })
+    }
+
+    pub(crate) fn take_outbox(&mut self) -> Vec<Out> {
+        std::mem::take(&mut self.outbox)
+    }
+
+    /// The input of a micro-batch of this step, or of the next.
+    pub(crate) fn activation(&mut self, header: MessageHeader, bytes: &[u8]) -> Result<(), NnError> {
+        let input = self.checked_input(bytes)?;
+        self.check_place(header.micro_batch)?;
+        match header.step.checked_sub(self.layer.step()) {
+            Some(1) => self.forward(header.micro_batch, &input),
+            Some(2) => {
+                self.inputs.insert(header.micro_batch, input);
+                Ok(())
+            }
+            _ => Err(self.out_of_step("an input", header.step)),
+        }
+    }
+
+    fn forward(&mut self, micro_batch: u32, input: &Tensor) -> Result<(), NnError> {
+        let output = self.layer.forward(micro_batch, input, self.gives_gradient)?;
+        if let Some(loss) = &mut self.loss {
+            loss.logits.insert(micro_batch, output);
+            return self.compute_loss();
+        }
+        let step = self.layer.step() + 1;
+        self.put(Lane::ForwardOut, Kind::Activation, step, micro_batch, &output)
+    }
+
+    pub(crate) fn evaluation(&mut self, header: MessageHeader, bytes: &[u8]) -> Result<(), NnError> {
+        let input = self.checked_input(bytes)?;
+        let output = self.layer.evaluate(&input)?;
+        self.put(Lane::ForwardOut, Kind::Evaluation, header.step, header.micro_batch, &output)
+    }
+
+    pub(crate) fn gradient(&mut self, header: MessageHeader, bytes: &[u8]) -> Result<(), NnError> {
+        self.check_place(header.micro_batch)?;
+        if self.loss.is_some() {
+            return Err(NnError::Mismatch("a gradient where labels are expected".into()));
+        }
+        if header.step != self.layer.step() + 1 {
+            return Err(self.out_of_step("a gradient", header.step));
+        }
+        self.gradients.insert(header.micro_batch, tensor_from_wire(bytes)?);
+        self.backward()
+    }
+
+    /// Labels of a micro-batch, of this step or of the next.
+    pub(crate) fn labels(&mut self, header: MessageHeader, bytes: &[u8]) -> Result<(), NnError> {
+        self.check_place(header.micro_batch)?;
+        let ahead = header.step.checked_sub(self.layer.step());
+        let Some(loss) = &mut self.loss else {
+            return Err(NnError::Mismatch("labels where gradients are expected".into()));
+        };
+        if !matches!(ahead, Some(1 | 2)) {
+            return Err(self.out_of_step("labels", header.step));
+        }
+        loss.labels.insert((header.step, header.micro_batch), tensor_from_wire(bytes)?);
+        self.compute_loss()
+    }
+
+    /// Computes the loss of every micro-batch that has come through, once all labels of the step are
+    /// there: their number is the batch's size.
+    fn compute_loss(&mut self) -> Result<(), NnError> {
+        let step = self.layer.step() + 1;
+        let Some(loss) = &mut self.loss else { return Ok(()) };
+        let of_step = || loss.labels.range((step, 0)..(step + 1, 0));
+        if of_step().count() < self.micro_batches as usize {
+            return Ok(());
+        }
+        let batch: i64 = of_step().map(|(_, labels)| labels.size().iter().product::<i64>()).sum();
+        for (micro_batch, logits) in std::mem::take(&mut loss.logits) {
+            let Some(labels) = loss.labels.get(&(step, micro_batch)) else { continue };
+            let output = cross_entropy(&logits, labels, batch as usize)?;
+            self.gradients.insert(micro_batch, output.gradient);
+            let report = Report::Loss { loss: output.loss, correct: output.correct };
+            let report = control::to_bytes(&report).map_err(|e| NnError::Order(e.to_string()))?;
+            self.outbox.push((Lane::Report, Kind::Report, step, micro_batch, report));
+        }
+        self.backward()
+    }
+
+    /// Takes gradients in the order of micro-batches: the order of sums is a part of the bits.
+    fn backward(&mut self) -> Result<(), NnError> {
+        let step = self.layer.step() + 1;
+        while let Some(gradient) = self.gradients.remove(&self.next) {
+            let out = self.layer.backward(self.next, &gradient)?;
+            if let Some(out) = out {
+                self.put(Lane::BackwardOut, Kind::Gradient, step, self.next, &out)?;
+            }
+            self.next += 1;
+        }
+        if self.next == self.micro_batches { self.apply() } else { Ok(()) }
+    }
+
+    fn apply(&mut self) -> Result<(), NnError> {
+        self.layer.apply()?;
+        self.next = 0;
+        let step = self.layer.step();
+        if let Some(loss) = &mut self.loss {
+            loss.labels.retain(|(of, _), _| *of > step);
+        }
+        let applied = control::to_bytes(&Report::Applied);
+        let applied = applied.map_err(|e| NnError::Order(e.to_string()))?;
+        self.outbox.push((Lane::Report, Kind::Report, step, 0, applied));
+        for (micro_batch, input) in std::mem::take(&mut self.inputs) {
+            self.forward(micro_batch, &input)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn roll_back(&mut self, step: u64) -> Result<(), NnError> {
+        self.layer.roll_back(step)?;
+        self.inputs.clear();
+        self.gradients.clear();
+        self.outbox.clear();
+        self.next = 0;
+        if let Some(loss) = &mut self.loss {
+            *loss = Loss::default();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn digest(&self) -> Result<[u8; 32], NnError> {
+        self.layer.digest()
+    }
+
+    pub(crate) fn export(&self) -> Result<Vec<u8>, NnError> {
+        self.layer.export()
+    }
+
+    pub(crate) fn import(&mut self, bytes: &[u8]) -> Result<(), NnError> {
+        self.layer.import(bytes)
+    }
+
+    fn put(
+        &mut self,
+        lane: Lane,
+        kind: Kind,
+        step: u64,
+        micro_batch: u32,
+        tensor: &Tensor,
+    ) -> Result<(), NnError> {
+        self.outbox.push((lane, kind, step, micro_batch, tensor_to_wire(tensor)?));
+        Ok(())
+    }
+
+    fn checked_input(&self, bytes: &[u8]) -> Result<Tensor, NnError> {
+        let input = tensor_from_wire(bytes)?;
+        match input.size().split_first() {
+            Some((samples, sample)) if *samples > 0 && sample == self.input => Ok(input),
+            _ => {
+                let (found, expected) = (input.size(), &self.input);
+                Err(NnError::Mismatch(format!("an input of shape {found:?}; samples have {expected:?}")))
+            }
+        }
+    }
+
+    fn check_place(&self, micro_batch: u32) -> Result<(), NnError> {
+        if micro_batch < self.micro_batches {
+            return Ok(());
+        }
+        let most = self.micro_batches;
+        Err(NnError::Mismatch(format!("micro-batch {micro_batch} of {most}")))
+    }
+
+    fn out_of_step(&self, what: &str, step: u64) -> NnError {
+        NnError::Order(format!("{what} of step {step}; this layer is at step {}", self.layer.step()))
+    }
+}
+
+/// The owner has checked the whole model; a pod still does not take its word for it.
+fn check_shapes(assignment: &Assignment) -> Result<(), NnError> {
+    let refuse = |problem: String| Err(NnError::State(problem));
+    let shape = |sizes: &[u32]| Shape::new(sizes.iter().map(|&s| s as usize).collect::<Vec<_>>());
+    let infer = || {
+        let input = shape(&assignment.input)?;
+        assignment.ops.iter().try_fold(input, |x, op: &Op| op.output(&x))
+    };
+    let output = match infer() {
+        Ok(output) => output,
+        Err(error) => return refuse(error.to_string()),
+    };
+    if shape(&assignment.output).ok() != Some(output) {
+        return refuse("the operations do not give the output that the assignment says".into());
+    }
+    if !(1..=1024).contains(&assignment.micro_batches) {
+        return refuse(format!("{} micro-batches", assignment.micro_batches));
+    }
+    Ok(())
+}
