@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub const MAX_CONTROL: usize = 1 << 20;
 
 /// What the designer tells a layer pod.
+#[expect(clippy::large_enum_variant, reason = "a few in a term, never held in numbers")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Command {

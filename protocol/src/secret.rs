@@ -31,6 +31,7 @@ impl Secret {
     }
 
     /// HKDF-Expand (RFC 5869) with SHA-256 under this secret as the pseudo-random key.
+    #[must_use]
     pub fn derive(&self, label: &[u8]) -> Self {
         let prk = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, &self.0);
         let mut out = [0; SECRET];
@@ -41,14 +42,17 @@ impl Secret {
     }
 
     /// The key of the link tag of the link into a hop that holds this hop secret.
+    #[must_use]
     pub fn hop_tag(&self) -> Self {
         self.derive(labels::HOP_TAG)
     }
     /// The key with which the sending end wraps for a sender-half hop.
+    #[must_use]
     pub fn hop_open(&self) -> Self {
         self.derive(labels::HOP_OPEN)
     }
     /// The key with which a receiver-half hop seals for the receiving end.
+    #[must_use]
     pub fn hop_seal(&self) -> Self {
         self.derive(labels::HOP_SEAL)
     }

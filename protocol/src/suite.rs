@@ -125,7 +125,7 @@ pub struct KeyPair {
 }
 
 enum PrivateKeyOf {
-    XWing(<XWing as Kem>::PrivateKey),
+    XWing(Box<<XWing as Kem>::PrivateKey>),
     X25519(<X25519HkdfSha256 as Kem>::PrivateKey),
 }
 
@@ -136,7 +136,7 @@ impl KeyPair {
             Suite::XWing => {
                 let (private, public) = XWing::gen_keypair_with_rng(rng);
                 Self {
-                    private: PrivateKeyOf::XWing(private),
+                    private: PrivateKeyOf::XWing(Box::new(private)),
                     public: PublicKey(PublicKeyOf::XWing(Box::new(public))),
                 }
             }

@@ -9,87 +9,26 @@
 
 mod common;
 
+use common::attack::{Relays, attacked, inject, seen_at_crossing};
 use common::forge::{self, DUMMY, REAL};
 use common::{LATER, Lane, header};
 use mixnn_protocol::frame::FrameHeader;
 use mixnn_protocol::letter::{HopRole, SendingEnd};
 use mixnn_protocol::sizes::{E2E_COUNTER, FRAME, FRAME_DATA, SEALED_FRAME};
-use mixnn_protocol::{
-    Cell, CellDrop, Epoch, Inbox, Kind, LaneRole, MessageHeader, Secret, Suite,
-};
+use mixnn_protocol::{Cell, CellDrop, Epoch, Inbox, Kind, LaneRole, MessageHeader, Secret, Suite};
 use proptest::prelude::*;
-
-/// What the corrupt relays of one lane know together.
-struct Relays {
-    /// The tag secret of the last link.
-    link_tag: Secret,
-    /// The receiver half's sealing secrets, the last relay first.
-    seals: Vec<Secret>,
-    epoch: Epoch,
-    /// The next number on the last link.
-    next: u64,
-}
-
-impl Relays {
-    /// All from the letters that the relays opened: nothing of the ends' set-ups.
-    fn of(lane: &Lane) -> Self {
-        let last = &lane.hops[lane.hops.len() - 1].setup;
-        let (HopRole::Crossing { out_tag } | HopRole::Receiver { out_tag, .. }) = &last.role else {
-            panic!("the last relay seals")
-        };
-        let seals = lane.hops[lane.crossing()..].iter().rev().map(|h| h.secret.hop_seal());
-        Self { link_tag: out_tag.clone(), seals: seals.collect(), epoch: last.epoch, next: 0 }
-    }
-
-    /// A cell on the last link, under the next number, that says whatever the attacker likes.
-    fn cell(&mut self, mark: u8, sealed: &[u8]) -> Box<Cell> {
-        let number = self.next;
-        self.next += 1;
-        forge::receiver_cell(&self.link_tag, &self.seals, self.epoch, number, mark, sealed)
-    }
-}
-
-/// The sealed frames of one message as the crossing relay of `lane` sees them.
-fn seen_at_crossing(lane: &mut Lane, header: MessageHeader, payload: &[u8]) -> Vec<Vec<u8>> {
-    let crossing = lane.crossing();
-    let mut cells = lane.cells(header, payload);
-    for hop in &mut lane.hops[..crossing] {
-        cells = cells.iter().flat_map(|c| hop.forward(lane.now, c).unwrap()).collect();
-    }
-    let hop = &mut lane.hops[crossing];
-    let mut frames = Vec::new();
-    for cell in cells {
-        let (_, number) = hop.tags.look_up(cell.first_chunk().unwrap()).unwrap();
-        hop.tags.spend((), number);
-        frames.push(forge::crossing_opens(&hop.secret, lane.keys.sending.epoch, number, &cell));
-    }
-    frames.into_iter().map(Option::unwrap).collect()
-}
-
-/// A lane between honest ends, and what its relays know.
-fn attacked(hops: usize) -> (Lane, Relays) {
-    let lane = Lane::new(hops, Suite::X25519, 64);
-    let relays = Relays::of(&lane);
-    (lane, relays)
-}
-
-fn inject(lane: &mut Lane, cell: &Cell) -> Result<(), CellDrop> {
-    let result = lane.inbox.cell(lane.now, cell).map(|()| ());
-    lane.inbox.release(lane.now + LATER);
-    result
-}
 
 #[test]
 fn the_attacker_can_do_what_relays_do() {
     // Else the attacks below would be refused for the wrong reason.
     for hops in 1..=5 {
         let (mut lane, mut relays) = attacked(hops);
-        let frames = seen_at_crossing(&mut lane, header(1), &[7; 2 * FRAME_DATA]);
+        let frames = seen_at_crossing(&mut lane, header(1), &vec![7; 2 * FRAME_DATA]);
         for frame in &frames {
             let cell = relays.cell(REAL, frame);
             inject(&mut lane, &cell).unwrap();
         }
-        assert_eq!(lane.inbox.poll(()).unwrap().payload, [7; 2 * FRAME_DATA]);
+        assert_eq!(lane.inbox.poll(()).unwrap().payload, vec![7; 2 * FRAME_DATA]);
     }
 }
 
@@ -220,7 +159,7 @@ fn a_frame_of_one_epoch_does_not_open_in_another() {
 #[test]
 fn the_mark_makes_no_message() {
     let (mut lane, mut relays) = attacked(3);
-    let frames = seen_at_crossing(&mut lane, header(1), &[1; 2 * FRAME_DATA]);
+    let frames = seen_at_crossing(&mut lane, header(1), &vec![1; 2 * FRAME_DATA]);
     // A real frame marked as a dummy is lost; a dummy marked as real, or any other mark, an error.
     let hidden = relays.cell(DUMMY, &frames[0]);
     inject(&mut lane, &hidden).unwrap();
@@ -234,60 +173,6 @@ fn the_mark_makes_no_message() {
     let rest = relays.cell(REAL, &frames[1]);
     inject(&mut lane, &rest).unwrap();
     assert!(lane.inbox.poll(()).is_none());
-}
-
-/// A colluding pod is the true sender of its lane: it may send nonsense, but only as itself.
-#[test]
-fn a_neighbour_cannot_speak_as_the_designer() {
-    let (mut lane, _) = attacked(3);
-    let SendingEnd { e2e, layers, epoch, role, .. } = lane.keys.sending.clone();
-    assert_eq!(role, LaneRole::Forward);
-    let forward = |kind: Kind| role.carries(kind);
-    for (number, &kind) in Kind::ALL.iter().filter(|k| !forward(**k)).enumerate() {
-        let message = MessageHeader { kind, ..header(1) };
-        let single = FrameHeader { message, id: 0, index: 0, count: 1, length: 0 };
-        let number = number as u64;
-        let sealed = forge::sealed_frame(&e2e, epoch, number, &forge::frame(&single, &[]));
-        let cell = forge::sender_cell(&layers, epoch, number, &sealed);
-        let links = lane.carry(vec![cell]);
-        assert_eq!(lane.receive(&links[3]), Err(CellDrop::BadFrame), "{kind:?}");
-    }
-    assert!(lane.inbox.poll(()).is_none());
-}
-
-#[test]
-fn a_neighbour_cannot_claim_more_memory_than_the_lane_has() {
-    let (mut lane, _) = attacked(1);
-    let SendingEnd { e2e, layers, epoch, .. } = lane.keys.sending.clone();
-    let quota = lane.keys.receiving.quota;
-    for (number, (count, allowed)) in
-        [(quota, true), (quota + 1, false), (u32::MAX, false)].into_iter().enumerate()
-    {
-        let length = FRAME_DATA as u16;
-        let huge = FrameHeader { message: header(1), id: 0, index: 0, count, length };
-        let frame = forge::frame(&huge, &[0; FRAME_DATA]);
-        let sealed = forge::sealed_frame(&e2e, epoch, number as u64, &frame);
-        let cell = forge::sender_cell(&layers, epoch, number as u64, &sealed);
-        let links = lane.carry(vec![cell]);
-        let expected = if allowed { Ok(()) } else { Err(CellDrop::BadFrame) };
-        assert_eq!(lane.receive(&links[1]), expected, "{count} cells");
-    }
-}
-
-#[test]
-fn two_lanes_of_one_pod_do_not_mix() {
-    let (a, mut relays_a) = attacked(3);
-    let (mut b, mut relays_b) = attacked(3);
-    let mut inbox = Inbox::default();
-    inbox.insert('a', &a.keys.receiving);
-    inbox.insert('b', &b.keys.receiving);
-    let of_b = seen_at_crossing(&mut b, header(1), b"for lane b").remove(0);
-    let crossed = relays_a.cell(REAL, &of_b);
-    assert_eq!(inbox.cell(a.now, &crossed), Err(CellDrop::EndToEnd));
-    let straight = relays_b.cell(REAL, &of_b);
-    assert_eq!(inbox.cell(a.now, &straight), Ok('b'));
-    assert!(inbox.poll('a').is_none());
-    assert_eq!(inbox.poll('b').unwrap().payload, b"for lane b");
 }
 
 proptest! {

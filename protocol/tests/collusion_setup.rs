@@ -137,11 +137,10 @@ fn a_relay_cannot_put_its_own_content_into_a_letter_it_forwards() {
         panic!("the relay is to forward")
     };
     // It knows the inner letter's bytes, and can splice them with those of a letter of its own.
-    let own = letter_to(pod.keys.public(), &setup(9, 9).sign(
-        &ClaimKey::generate(&mut SystemRng),
-        pod.id,
+    let own = letter_to(
         pod.keys.public(),
-    ));
+        &setup(9, 9).sign(&ClaimKey::generate(&mut SystemRng), pod.id, pod.keys.public()),
+    );
     let body_at = 2 + Suite::X25519.enc_len() + 4 + 16 + mixnn_protocol::Token::LEN + 16;
     for cut in [2, 34, body_at] {
         let mut spliced = own.clone();

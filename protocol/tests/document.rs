@@ -8,8 +8,7 @@ use mixnn_protocol::{CellDrop, Kind, LaneRole, Suite, Token, labels, letter, siz
 use mixnn_protocol::{VERSION, control, registration, tensor};
 use std::collections::BTreeMap;
 
-const DOCUMENT: &str =
-    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocol.md"));
+const DOCUMENT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocol.md"));
 
 /// The rows of the table whose first header is `header`, after the heading or sentence `after`.
 fn table(after: &str, header: &str) -> Vec<Vec<String>> {
@@ -29,7 +28,9 @@ fn pairs(rows: &[Vec<String>], from: usize, to: usize) -> BTreeMap<String, Strin
     rows.iter().map(|row| (row[from].clone(), row[to].clone())).collect()
 }
 
-fn told<'a, T: ToString>(values: impl IntoIterator<Item = (&'a str, T)>) -> BTreeMap<String, String> {
+fn told<'a, T: ToString>(
+    values: impl IntoIterator<Item = (&'a str, T)>,
+) -> BTreeMap<String, String> {
     values.into_iter().map(|(name, value)| (name.to_owned(), value.to_string())).collect()
 }
 
@@ -115,15 +116,14 @@ fn roles_and_kinds_agree() {
     assert_eq!(pairs(&table("Roles.", "role"), 0, 1), coded);
 
     let rows = table("Kinds, and the lanes", "kind");
-    let documented: Vec<_> = rows.iter().map(|r| [&r[0], &r[1], &r[2]].map(String::clone)).collect();
+    let documented: Vec<_> =
+        rows.iter().map(|r| [&r[0], &r[1], &r[2]].map(String::clone)).collect();
     let carried = |kind: Kind| {
         let lanes = roles.iter().filter(|r| r.carries(kind)).map(|r| format!("{r:?}"));
         lanes.collect::<Vec<_>>().join(", ")
     };
-    let coded: Vec<_> = Kind::ALL
-        .iter()
-        .map(|&k| [format!("{k:?}"), (k as u8).to_string(), carried(k)])
-        .collect();
+    let coded: Vec<_> =
+        Kind::ALL.iter().map(|&k| [format!("{k:?}"), (k as u8).to_string(), carried(k)]).collect();
     assert_eq!(documented, coded);
 }
 
@@ -139,7 +139,14 @@ fn drop_reasons_agree() {
         | UnknownNode | Exhausted => reason.reason(),
     };
     let reasons = [
-        UnknownTag, BadTag, EndToEnd, BadFrame, Replayed, OverQuota, TooLate, UnknownNode,
+        UnknownTag,
+        BadTag,
+        EndToEnd,
+        BadFrame,
+        Replayed,
+        OverQuota,
+        TooLate,
+        UnknownNode,
         Exhausted,
     ];
     let documented: Vec<String> =

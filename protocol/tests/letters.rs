@@ -97,9 +97,7 @@ fn refused_as(suite: Suite, at: usize, error: &LetterError) -> bool {
         LetterError::Version { .. } => at < 2,
         // A point of X25519 may also be refused before any key comes of it.
         LetterError::Suite(SuiteError::Encapsulation) => (2..2 + suite.enc_len()).contains(&at),
-        LetterError::Suite(SuiteError::Open) => {
-            (2..overhead(suite) - AEAD_TAG).contains(&at)
-        }
+        LetterError::Suite(SuiteError::Open) => (2..overhead(suite) - AEAD_TAG).contains(&at),
         LetterError::Body => at >= overhead(suite) - AEAD_TAG,
         _ => false,
     }
@@ -117,11 +115,10 @@ fn every_flipped_byte_is_refused_except_in_the_fill() {
             let error = letter::open(&way.to.keys, &letter).err().unwrap();
             assert!(refused_as(suite, at, &error), "{suite:?}, byte {at}: {error}");
         }
-        for at in [used, (used + CELL) / 2, CELL - 1] {
+        for at in [used, usize::midpoint(used, CELL), CELL - 1] {
             let mut letter = way.links[0].clone();
             letter[at] ^= 0x10;
-            let Ok(Opened::Deliver { content: arrived, .. }) =
-                letter::open(&way.to.keys, &letter)
+            let Ok(Opened::Deliver { content: arrived, .. }) = letter::open(&way.to.keys, &letter)
             else {
                 panic!("{suite:?}: the fill at {at} is not a part of the letter")
             };

@@ -194,7 +194,7 @@ impl LaneReceiver {
     pub(crate) fn accept(&mut self, now: Instant, at: Opened) -> Result<(), CellDrop> {
         let [a, b] = &mut self.scratch;
         let (from, to) = if at.in_second { (b, a) } else { (a, b) };
-        let sealed = &from[MARK..MARK + SEALED_FRAME];
+        let sealed = &from[MARK..][..SEALED_FRAME];
         let (counter, sealed) = sealed.split_at(E2E_COUNTER);
         let number = u64::from_be_bytes(counter.try_into().expect("split at the counter"));
         let frame = &mut to[..FRAME];

@@ -18,6 +18,10 @@ const MARK_AT: usize = LINK_TAG + AEAD_TAG;
 const FRAME_AT: usize = MARK_AT + MARK;
 
 /// One relay's part in one lane: its keys and its place.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one per lane; its buffers and tables are far larger"
+)]
 pub enum Hop {
     /// Before the crossing: opens one layer.
     Sender(SenderHop),

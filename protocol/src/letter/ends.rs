@@ -84,7 +84,7 @@ impl ReceivingEnd {
             quota: super::hop_setup::read_quota(r)?,
             e2e: r.secret()?,
             link_tag: r.secret()?,
-            layers: read_layers(r, MAX_HOPS - MAX_SENDER_LAYERS + 1, |r| r.secret())?,
+            layers: read_layers(r, MAX_HOPS - MAX_SENDER_LAYERS + 1, Reader::secret)?,
         })
     }
 }
@@ -93,10 +93,10 @@ fn read_role(r: &mut Reader<'_>) -> Result<LaneRole, Malformed> {
     LaneRole::from_code(r.u8()?).ok_or_else(|| r.malformed("lane role"))
 }
 
-fn read_layers<T>(
-    r: &mut Reader<'_>,
+fn read_layers<'a, T>(
+    r: &mut Reader<'a>,
     most: usize,
-    one: impl Fn(&mut Reader<'_>) -> Result<T, Malformed>,
+    one: impl Fn(&mut Reader<'a>) -> Result<T, Malformed>,
 ) -> Result<Vec<T>, Malformed> {
     let n = usize::from(r.u8()?);
     if !(1..=most).contains(&n) {

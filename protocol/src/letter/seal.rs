@@ -54,7 +54,9 @@ pub enum LetterError {
     #[error("a lane over {0} relays; it takes 1 to {MAX_HOPS}")]
     Hops(usize),
     /// A lane's quota is 1 to 65,536 cells.
-    #[error("a lane with a quota of {0} cells; it takes 1 to {MAX_QUOTA}: use smaller micro-batches")]
+    #[error(
+        "a lane with a quota of {0} cells; it takes 1 to {MAX_QUOTA}: use smaller micro-batches"
+    )]
     Quota(u32),
     /// No admission token is left for this relay.
     #[error("no admission token for relay {0}")]

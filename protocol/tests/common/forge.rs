@@ -39,8 +39,7 @@ fn aad(epoch: Epoch) -> Aad<[u8; 5]> {
 pub fn seal(secret: &Secret, epoch: Epoch, number: u64, text: &[u8]) -> Vec<u8> {
     let key = key(secret.derive(labels::GENERATION_KEY).expose());
     let mut ciphertext = text.to_vec();
-    let tag =
-        key.seal_in_place_separate_tag(nonce(number), aad(epoch), &mut ciphertext).unwrap();
+    let tag = key.seal_in_place_separate_tag(nonce(number), aad(epoch), &mut ciphertext).unwrap();
     [tag.as_ref(), &ciphertext].concat()
 }
 
@@ -97,12 +96,7 @@ pub fn receiver_cell(
 /// What the crossing relay finds in a cell that it opens: `F`.
 pub fn crossing_opens(hop: &Secret, epoch: Epoch, number: u64, cell: &Cell) -> Option<Vec<u8>> {
     let sealed_frame = mixnn_protocol::sizes::SEALED_FRAME;
-    open(
-        &hop.hop_open(),
-        epoch,
-        number,
-        &cell[LINK_TAG..LINK_TAG + AEAD_TAG + sealed_frame],
-    )
+    open(&hop.hop_open(), epoch, number, &cell[LINK_TAG..LINK_TAG + AEAD_TAG + sealed_frame])
 }
 
 fn filled(mut used: Vec<u8>) -> Box<Cell> {
@@ -115,19 +109,18 @@ pub fn letter(to: &PublicKey, head: &[u8], body: &[u8], rng: &mut impl CryptoRng
     let start = [VERSION, to.suite().code()];
     let info = [labels::LETTER_INFO, &start[1..]].concat();
     let to = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&to.to_bytes()).unwrap();
-    let (enc, mut context) = hpke::setup_sender_with_rng::<AesGcm256, HkdfSha256, X25519HkdfSha256>(
-        &OpModeS::Base,
-        &to,
-        &info,
-        rng,
-    )
-    .unwrap();
+    let (enc, mut context) =
+        hpke::setup_sender_with_rng::<AesGcm256, HkdfSha256, X25519HkdfSha256>(
+            &OpModeS::Base,
+            &to,
+            &info,
+            rng,
+        )
+        .unwrap();
     let mut body_key = [0; 32];
     context.export(labels::LETTER_BODY, &mut body_key).unwrap();
     let mut sealed_body = body.to_vec();
-    key(&body_key)
-        .seal_in_place_append_tag(nonce(0), Aad::empty(), &mut sealed_body)
-        .unwrap();
+    key(&body_key).seal_in_place_append_tag(nonce(0), Aad::empty(), &mut sealed_body).unwrap();
     let head = context.seal(head, &start).unwrap();
     filled([&start[..], &enc.to_bytes(), &head, &sealed_body].concat())
 }

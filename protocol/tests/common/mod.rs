@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, dead_code)]
 
+pub mod attack;
 pub mod forge;
 
 use mixnn_protocol::admission::{AdmissionKey, Issuer, TokenRequest, Turnstile};
@@ -11,8 +12,7 @@ use mixnn_protocol::letter::{self, HopRole, HopSetup, Opened};
 use mixnn_protocol::sizes::{CELL, LINK_TAG};
 use mixnn_protocol::{
     Cell, CellDrop, Epoch, Inbox, KeyPair, Kind, LaneRole, MessageHeader, NodeId, RelayRef, Secret,
-    Suite,
-    SystemRng, Token,
+    Suite, SystemRng, Token,
 };
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -158,7 +158,7 @@ impl Lane {
 
     /// Hands the last link's cells to the receiving end.
     pub fn receive(&mut self, cells: &[Box<Cell>]) -> Result<(), CellDrop> {
-        cells.iter().try_for_each(|c| self.inbox.cell(self.now, c).map(|()| ()))
+        cells.iter().try_for_each(|c| self.inbox.cell(self.now, c))
     }
 
     pub fn crossing(&self) -> usize {

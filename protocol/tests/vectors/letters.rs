@@ -70,15 +70,16 @@ fn head_of(keys: &KeyPair, letter: &letter::Letter) -> Vec<u8> {
     let private = self::keys(keys.public().suite(), 9).1;
     let private = <X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(&private).unwrap();
     let enc = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&letter[2..34]).unwrap();
-    let head = hpke::single_shot_open::<hpke::aead::AesGcm256, hpke::kdf::HkdfSha256, X25519HkdfSha256>(
-        &hpke::OpModeR::Base,
-        &private,
-        &enc,
-        b"mixnn v1 letter\x02",
-        &letter[34..34 + 4 + 16 + Token::LEN + AEAD_TAG],
-        &letter[..2],
-    )
-    .unwrap();
+    let head =
+        hpke::single_shot_open::<hpke::aead::AesGcm256, hpke::kdf::HkdfSha256, X25519HkdfSha256>(
+            &hpke::OpModeR::Base,
+            &private,
+            &enc,
+            b"mixnn v1 letter\x02",
+            &letter[34..34 + 4 + 16 + Token::LEN + AEAD_TAG],
+            &letter[..2],
+        )
+        .unwrap();
     head[20..].to_vec()
 }
 

@@ -116,8 +116,7 @@ pub fn tensors() -> Value {
 fn same<T: Serialize + DeserializeOwned>(text: &str) -> Value {
     let value: Value = serde_json::from_str(text).unwrap();
     let read: T = control::parse(text.as_bytes()).unwrap();
-    let written: Value =
-        serde_json::from_slice(&control::to_bytes(&read).unwrap()).unwrap();
+    let written: Value = serde_json::from_slice(&control::to_bytes(&read).unwrap()).unwrap();
     assert_eq!(written, value);
     value
 }

@@ -1,1 +1,0 @@
-//! The mixnn command: local runner, reference, data.

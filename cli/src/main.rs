@@ -1,0 +1,54 @@
+//! `mixnn`: models over mix relays, on this machine.
+
+mod args;
+mod check;
+mod data;
+mod output;
+mod progress;
+mod run;
+mod table;
+
+use args::{Cli, Command, DataCommand};
+use clap::{CommandFactory, Parser};
+use std::process::ExitCode;
+
+/// Ended by Ctrl-C: 128 + SIGINT, as shells say it.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    output::set_colour(cli.color);
+    match dispatch(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run(args) => in_runtime(run::run(args)),
+        Command::Reference(args) => in_runtime(run::reference(args)),
+        Command::Check(args) => check::check(&args).map(|()| ExitCode::SUCCESS),
+        Command::Data(DataCommand::Digits(args)) => data::digits(&args).map(|()| ExitCode::SUCCESS),
+        Command::Data(DataCommand::Show(args)) => data::show(&args).map(|()| ExitCode::SUCCESS),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "mixnn", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// On the main thread, because children end with the thread that started them.
+fn in_runtime(
+    task: impl Future<Output = anyhow::Result<run::Ending>>,
+) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(match runtime.block_on(task)? {
+        run::Ending::Good => ExitCode::SUCCESS,
+        run::Ending::Bad => ExitCode::FAILURE,
+        run::Ending::Interrupted => ExitCode::from(INTERRUPTED),
+    })
+}

@@ -1,0 +1,119 @@
+//! Live progress of one training: a bar on a terminal, a line now and then elsewhere.
+
+use crate::output;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use mixnn_events::{Event, Mode, Phase, Plan, Step};
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+/// Without a terminal, a line at most so often.
+const QUIET: Duration = Duration::from_secs(5);
+/// How fast loss and accuracy follow.
+const FOLLOW: f64 = 0.05;
+
+/// Draws the events of a training.
+pub struct Progress {
+    title: &'static str,
+    bar: ProgressBar,
+    terminal: bool,
+    last_line: Option<Instant>,
+    epochs: u32,
+    smooth: Option<(f64, f64)>,
+}
+
+impl Progress {
+    /// Nothing drawn yet.
+    pub fn new(title: &'static str) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        Self { title, bar, terminal, last_line: None, epochs: 0, smooth: None }
+    }
+
+    /// Draws an event.
+    pub fn event(&mut self, event: &Event) {
+        match event {
+            Event::Plan(plan) => self.plan(plan),
+            Event::Phase(phase) => self.phase(*phase),
+            Event::Step(step) => self.step(step),
+            Event::Tested(tested) => {
+                let accuracy = 100.0 * tested.accuracy();
+                self.say(&format!(
+                    "{}: epoch {}/{}: test accuracy {accuracy:.2} %, loss {:.4}",
+                    self.title, tested.epoch, self.epochs, tested.loss
+                ));
+            }
+            Event::Done(_) | Event::Failed(_) => self.bar.finish_and_clear(),
+        }
+    }
+
+    fn plan(&mut self, plan: &Plan) {
+        self.epochs = plan.epochs;
+        self.bar.set_length(plan.steps);
+        let place = match &plan.mode {
+            Mode::Reference => "in one process".to_owned(),
+            Mode::Distributed { relays, hops, suite, warnings } => {
+                warnings.iter().for_each(|w| self.bar.suspend(|| output::warning(w)));
+                format!("{} layer processes, {relays} mix relays, {hops} hops, {suite}", plan.layers.len())
+            }
+        };
+        self.say(&format!(
+            "{}: {place}; {} parameters, {} + {} samples, {} epochs, {} steps of {} micro-batches",
+            self.title, plan.parameters, plan.train_samples, plan.test_samples, plan.epochs, plan.steps, plan.micro_batches
+        ));
+    }
+
+    fn phase(&mut self, phase: Phase) {
+        match phase {
+            Phase::Initialisation => self.bar.set_style(spinner("setting up lanes")),
+            Phase::Training => self.bar.set_style(steps()),
+            Phase::Testing => self.bar.set_message("testing"),
+            Phase::Finishing => self.bar.set_style(spinner("collecting digests and weights")),
+        }
+        self.bar.tick();
+    }
+
+    fn step(&mut self, step: &Step) {
+        let accuracy = f64::from(step.correct) / f64::from(step.samples.max(1));
+        let follow = |old: f64, new: f64| old + FOLLOW * (new - old);
+        let (loss, accuracy) = match self.smooth {
+            None => (step.loss, accuracy),
+            Some((l, a)) => (follow(l, step.loss), follow(a, accuracy)),
+        };
+        self.smooth = Some((loss, accuracy));
+        let epochs = self.epochs;
+        let text = format!("epoch {}/{epochs}  loss {loss:.4}  accuracy {:.1} %", step.epoch, 100.0 * accuracy);
+        self.bar.set_position(step.step);
+        self.bar.set_message(text.clone());
+        let due = self.last_line.is_none_or(|last| last.elapsed() >= QUIET);
+        if !self.terminal && due {
+            self.last_line = Some(Instant::now());
+            let (of, ms) = (self.bar.length().unwrap_or(0), step.milliseconds);
+            let left = self.bar.eta().as_secs();
+            output::note(format!("{}: step {}/{of}  {text}  {ms:.1} ms/step  {left} s left", self.title, step.step));
+        }
+    }
+
+    fn say(&self, text: &str) {
+        self.bar.suspend(|| output::note(text));
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn spinner(text: &'static str) -> ProgressStyle {
+    ProgressStyle::with_template(&format!("{{spinner}} {text} {{elapsed}}"))
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+fn steps() -> ProgressStyle {
+    let template = "{bar:28} {pos}/{len}  {msg}  {rate}  ETA {eta}";
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", |state: &ProgressState, w: &mut dyn std::fmt::Write| {
+            let _ = write!(w, "{:.1} ms/step", 1e3 / state.per_sec().max(1e-9));
+        })
+}

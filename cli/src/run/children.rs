@@ -1,0 +1,162 @@
+//! Child processes: started with a clean environment, watched, and ended without exception.
+
+use super::folder::RunFolder;
+use anyhow::Context;
+use mixnn_events::Event;
+use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+
+/// Between asking a process to end and ending it.
+const GRACE: Duration = Duration::from_secs(3);
+/// How much of a log is shown.
+const TAIL: u64 = 2048;
+/// The longest line of events.
+const MAX_LINE: u64 = 64 << 10;
+
+/// All processes of a run.
+pub struct Children {
+    running: Vec<Running>,
+    exits_send: mpsc::UnboundedSender<Exit>,
+    exits: mpsc::UnboundedReceiver<Exit>,
+}
+
+struct Running {
+    pid: Pid,
+    watch: tokio::task::JoinHandle<()>,
+}
+
+/// A process that has ended.
+pub struct Exit {
+    /// Its name in the run.
+    pub name: String,
+    /// Its exit status, in words.
+    pub how: String,
+    log: PathBuf,
+}
+
+impl Exit {
+    /// The last lines of its log.
+    pub fn tail(&self) -> String {
+        let read = || -> std::io::Result<String> {
+            let mut file = File::open(&self.log)?;
+            let length = file.metadata()?.len();
+            file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+        };
+        read().unwrap_or_default()
+    }
+}
+
+impl Children {
+    /// None yet.
+    pub fn new() -> Self {
+        let (exits_send, exits) = mpsc::unbounded_channel();
+        Self { running: Vec::new(), exits_send, exits }
+    }
+
+    /// Starts a process whose output goes to `logs/NAME.log`; its standard output to `events`, if
+    /// given.
+    pub fn start(
+        &mut self,
+        name: &str,
+        program: &Path,
+        flags: Vec<OsString>,
+        folder: &RunFolder,
+        events: Option<mpsc::Sender<Event>>,
+    ) -> anyhow::Result<()> {
+        let log = folder.path().join("logs").join(format!("{name}.log"));
+        let file = File::create(&log).with_context(|| log.display().to_string())?;
+        let out = if events.is_some() { Stdio::piped() } else { file.try_clone()?.into() };
+        let mut command = Command::new(program);
+        command.args(flags).stdin(Stdio::null()).stdout(out).stderr(file).kill_on_drop(true);
+        // A group of its own, so that Ctrl-C reaches only this process, which then ends all in order.
+        command.process_group(0).env_clear().envs(environment());
+        let mut child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
+        let pid = child.id().and_then(|id| Pid::from_raw(id as i32)).context("a process without id")?;
+        if let (Some(events), Some(out)) = (events, child.stdout.take()) {
+            tokio::spawn(forward(out, events));
+        }
+        let watch = tokio::spawn(watch(child, name.to_owned(), log, self.exits_send.clone()));
+        self.running.push(Running { pid, watch });
+        Ok(())
+    }
+
+    /// The next process that ends.
+    pub async fn next_exit(&mut self) -> Exit {
+        match self.exits.recv().await {
+            Some(exit) => exit,
+            // Not while this holds a sender.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Asks every process to end, and ends those that do not.
+    pub async fn end_all(&mut self) {
+        for signal in [Signal::TERM, Signal::KILL] {
+            self.running.retain(|r| !r.watch.is_finished());
+            for running in &self.running {
+                // Gone between the check and the signal: what was wanted.
+                let _ = kill_process(running.pid, signal);
+            }
+            let all = async {
+                for running in &mut self.running {
+                    let _ = (&mut running.watch).await;
+                }
+            };
+            if tokio::time::timeout(GRACE, all).await.is_ok() {
+                break;
+            }
+        }
+        self.running.clear();
+    }
+}
+
+async fn watch(mut child: Child, name: String, log: PathBuf, exits: mpsc::UnboundedSender<Exit>) {
+    let how = match child.wait().await {
+        Ok(status) => status.to_string(),
+        Err(error) => error.to_string(),
+    };
+    let _ = exits.send(Exit { name, how, log });
+}
+
+/// Reads events line by line; what is none is left out.
+async fn forward(out: impl AsyncRead + Unpin, events: mpsc::Sender<Event>) {
+    let mut reader = BufReader::new(out);
+    loop {
+        let mut line = Vec::new();
+        match (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {
+                if let Ok(event) = serde_json::from_slice(&line)
+                    && events.send(event).await.is_err()
+                {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// All that a child gets of the environment: the numeric profile, logs, and where libraries are.
+fn environment() -> Vec<(OsString, OsString)> {
+    let mut all: Vec<(OsString, OsString)> = vec![
+        ("ATEN_CPU_CAPABILITY".into(), "avx2".into()),
+        ("OMP_NUM_THREADS".into(), "1".into()),
+    ];
+    for name in ["MIXNN_LOG", "LD_LIBRARY_PATH"] {
+        if let Some(value) = std::env::var_os(name) {
+            all.push((name.into(), value));
+        }
+    }
+    all
+}

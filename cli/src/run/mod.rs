@@ -1,0 +1,256 @@
+//! `mixnn run` and `mixnn reference`: the operator's part, played on this machine.
+
+mod children;
+mod folder;
+mod platform;
+
+use crate::args::{Format, ModelArgs, RunArgs};
+use crate::progress::Progress;
+use crate::table::{Comparison, draw_one};
+use crate::{output, table};
+use anyhow::{Context, bail};
+use children::{Children, Exit};
+use folder::RunFolder;
+use mixnn_crds::{MixNNModel, SuiteName};
+use mixnn_events::{Event, Outcome};
+use platform::Platform;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How long the designer may take to say why it ended, once another process has.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How a command ended, if not with an error.
+pub enum Ending {
+    /// All as it should be.
+    Good,
+    /// The weights differ.
+    Bad,
+    /// By the user.
+    Interrupted,
+}
+
+/// Trains over layer processes and relays; compares with one process if asked to.
+pub async fn run(args: RunArgs) -> anyhow::Result<Ending> {
+    let model = mixnn_crds::parse_file(&args.model.file)?;
+    let folder = RunFolder::make(&args.model, &model)?;
+    let mut children = Children::new();
+    let ended = tokio::select! {
+        ended = both(&args, &model, &folder, &mut children) => Some(ended),
+        () = mixnn_node::shutdown_signal() => None,
+    };
+    children.end_all().await;
+    let Some(ended) = ended else {
+        output::note(format!(
+            "interrupted: every process has been ended; logs and secret are in {}",
+            folder.path().display()
+        ));
+        return Ok(Ending::Interrupted);
+    };
+    let (distributed, reference) =
+        ended.with_context(|| format!("logs are in {}", folder.path().display())).map_err(turn)?;
+    Ok(report(&args.model, distributed, reference, &folder))
+}
+
+/// The cause first, then where to look.
+fn turn(error: anyhow::Error) -> anyhow::Error {
+    let place = error.to_string();
+    anyhow::anyhow!("{}\n{place}", error.root_cause())
+}
+
+async fn both(
+    args: &RunArgs,
+    model: &MixNNModel,
+    folder: &RunFolder,
+    children: &mut Children,
+) -> anyhow::Result<(Outcome, Option<Outcome>)> {
+    let distributed = distributed(&args.model, model, folder, children).await?;
+    if !args.compare {
+        return Ok((distributed, None));
+    }
+    let reference = one_process(&args.model, folder, children).await?;
+    Ok((distributed, Some(reference)))
+}
+
+fn report(
+    args: &ModelArgs,
+    distributed: Outcome,
+    reference: Option<Outcome>,
+    folder: &RunFolder,
+) -> Ending {
+    let kept = format!("weights, logs and secret are in {}", folder.path().display());
+    let Some(reference) = reference else {
+        print(args.output, &distributed, || draw_one("over mix relays", &distributed));
+        output::note(kept);
+        return Ending::Good;
+    };
+    let comparison = Comparison::new(distributed, reference);
+    print(args.output, &comparison, || comparison.draw());
+    output::note(kept);
+    if comparison.same_bits { Ending::Good } else { Ending::Bad }
+}
+
+fn print(format: Format, json: &impl serde::Serialize, text: impl FnOnce() -> String) {
+    output::line(match format {
+        Format::Text => text(),
+        Format::Json => serde_json::to_string_pretty(json).unwrap_or_default(),
+    });
+}
+
+/// Trains in one process.
+pub async fn reference(args: ModelArgs) -> anyhow::Result<Ending> {
+    let model = mixnn_crds::parse_file(&args.file)?;
+    let folder = RunFolder::make(&args, &model)?;
+    let mut children = Children::new();
+    let ended = tokio::select! {
+        ended = one_process(&args, &folder, &mut children) => Some(ended),
+        () = mixnn_node::shutdown_signal() => None,
+    };
+    children.end_all().await;
+    let Some(ended) = ended else {
+        output::note(format!("interrupted; logs and secret are in {}", folder.path().display()));
+        return Ok(Ending::Interrupted);
+    };
+    let outcome = ended?;
+    print(args.output, &outcome, || table::draw_one("in one process", &outcome));
+    output::note(format!("weights, logs and secret are in {}", folder.path().display()));
+    Ok(Ending::Good)
+}
+
+async fn one_process(
+    args: &ModelArgs,
+    folder: &RunFolder,
+    children: &mut Children,
+) -> anyhow::Result<Outcome> {
+    let mut designer: Vec<OsString> = vec!["reference".into(), "--die-with-parent".into()];
+    designer.extend(model_flags(args, folder, "reference.safetensors"));
+    let (send, events) = mpsc::channel(64);
+    children.start("reference", &binary("mixnn-designer")?, designer, folder, Some(send))?;
+    follow("one process", events, children).await
+}
+
+async fn distributed(
+    args: &ModelArgs,
+    model: &MixNNModel,
+    folder: &RunFolder,
+    children: &mut Children,
+) -> anyhow::Result<Outcome> {
+    let spec = &model.spec;
+    let (relay, layer, designer) =
+        (binary("mixnn-relay")?, binary("mixnn-layer")?, binary("mixnn-designer")?);
+    let mut platform = Platform::new(spec.relays.suite)?;
+    let mut starts: Vec<(String, PathBuf, Vec<OsString>)> = Vec::new();
+    let suite = match spec.relays.suite {
+        SuiteName::XWing => "x-wing",
+        SuiteName::X25519 => "x25519",
+    };
+    for i in 1..=spec.relays.replicas {
+        let name = format!("relay-{i}");
+        let flags = platform.admit_relay(folder, i)?;
+        starts.push((name, relay.clone(), flags));
+    }
+    for i in 1..=spec.layers.len() {
+        let flags = platform.admit_layer(folder, i)?;
+        starts.push((format!("layer-{i}"), layer.clone(), flags));
+    }
+    let mut owner: Vec<OsString> = vec!["train".into()];
+    owner.extend(model_flags(args, folder, "model.safetensors"));
+    owner.extend(platform.admit_designer(folder)?);
+    let service = platform.serve(folder).await?;
+    for (name, binary, mut flags) in starts {
+        flags.extend(service.flags(suite));
+        children.start(&name, &binary, flags, folder, None)?;
+    }
+    owner.extend(service.flags(suite));
+    let (send, events) = mpsc::channel(64);
+    children.start("designer", &designer, owner, folder, Some(send))?;
+    follow("over mix relays", events, children).await
+}
+
+fn model_flags(args: &ModelArgs, folder: &RunFolder, weights: &str) -> Vec<OsString> {
+    let secret = args.owner_secret.clone().unwrap_or_else(|| folder.path().join("owner-secret"));
+    let mut flags: Vec<OsString> = vec![
+        "--file".into(),
+        args.file.clone().into(),
+        "--owner-secret".into(),
+        secret.into(),
+        "--weights".into(),
+        folder.path().join(weights).into(),
+    ];
+    if let Some(data) = &args.data {
+        flags.extend(["--data".into(), data.clone().into()]);
+    }
+    flags
+}
+
+/// Draws a designer's events until it is done, or a process ends before its time.
+async fn follow(
+    title: &'static str,
+    mut events: mpsc::Receiver<Event>,
+    children: &mut Children,
+) -> anyhow::Result<Outcome> {
+    let mut progress = Progress::new(title);
+    loop {
+        let event = tokio::select! {
+            biased;
+            event = events.recv() => event,
+            exit = children.next_exit() => {
+                let words = tokio::time::timeout(LAST_WORDS, verdict(&mut events)).await;
+                return match words {
+                    Ok(Some(verdict)) => verdict,
+                    Ok(None) | Err(_) => Err(exit.error()),
+                };
+            }
+        };
+        let Some(event) = event else {
+            return Err(children.next_exit().await.error());
+        };
+        progress.event(&event);
+        if let Some(verdict) = judge(event) {
+            return verdict;
+        }
+    }
+}
+
+/// The designer's last word, if it has one.
+async fn verdict(events: &mut mpsc::Receiver<Event>) -> Option<anyhow::Result<Outcome>> {
+    loop {
+        if let Some(verdict) = judge(events.recv().await?) {
+            return Some(verdict);
+        }
+    }
+}
+
+fn judge(event: Event) -> Option<anyhow::Result<Outcome>> {
+    match event {
+        Event::Done(outcome) => Some(Ok(outcome)),
+        Event::Failed(failed) => Some(Err(anyhow::anyhow!(failed.message))),
+        _ => None,
+    }
+}
+
+impl Exit {
+    fn error(&self) -> anyhow::Error {
+        let tail = self.tail();
+        let tail = if tail.is_empty() { String::new() } else { format!("; its last lines:\n{tail}") };
+        anyhow::anyhow!("{} ended before its time ({}){tail}", self.name, self.how)
+    }
+}
+
+/// A binary beside this one, or in the folder that `MIXNN_BIN_DIR` names.
+fn binary(name: &str) -> anyhow::Result<PathBuf> {
+    let folder = match std::env::var_os("MIXNN_BIN_DIR") {
+        Some(folder) => PathBuf::from(folder),
+        None => {
+            let own = std::env::current_exe().context("finding the own program")?;
+            own.parent().unwrap_or(Path::new(".")).to_owned()
+        }
+    };
+    let path = folder.join(name);
+    if !path.is_file() {
+        bail!("{} is missing: build everything with `make build`, or set MIXNN_BIN_DIR", path.display());
+    }
+    Ok(path)
+}
