@@ -13,9 +13,8 @@ use common::attack::{Relays, attacked, inject, seen_at_crossing};
 use common::forge::{self, DUMMY, REAL};
 use common::{LATER, Lane, header};
 use mixnn_protocol::frame::FrameHeader;
-use mixnn_protocol::letter::{HopRole, SendingEnd};
 use mixnn_protocol::sizes::{E2E_COUNTER, FRAME, FRAME_DATA, SEALED_FRAME};
-use mixnn_protocol::{Cell, CellDrop, Epoch, Inbox, Kind, LaneRole, MessageHeader, Secret, Suite};
+use mixnn_protocol::{CellDrop, Epoch, Secret, Suite};
 use proptest::prelude::*;
 
 #[test]

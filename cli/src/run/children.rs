@@ -39,6 +39,8 @@ pub struct Exit {
     pub name: String,
     /// Its exit status, in words.
     pub how: String,
+    /// Whether it ended as one that has done its work.
+    pub in_order: bool,
     log: PathBuf,
 }
 
@@ -122,11 +124,11 @@ impl Children {
 }
 
 async fn watch(mut child: Child, name: String, log: PathBuf, exits: mpsc::UnboundedSender<Exit>) {
-    let how = match child.wait().await {
-        Ok(status) => status.to_string(),
-        Err(error) => error.to_string(),
+    let (how, in_order) = match child.wait().await {
+        Ok(status) => (status.to_string(), status.success()),
+        Err(error) => (error.to_string(), false),
     };
-    let _ = exits.send(Exit { name, how, log });
+    let _ = exits.send(Exit { name, how, in_order, log });
 }
 
 /// Reads events line by line; what is none is left out.

@@ -197,6 +197,10 @@ async fn follow(
             biased;
             event = events.recv() => event,
             exit = children.next_exit() => {
+                if exit.in_order {
+                    // A layer that its owner is done with ends by itself.
+                    continue;
+                }
                 let words = tokio::time::timeout(LAST_WORDS, verdict(&mut events)).await;
                 return match words {
                     Ok(Some(verdict)) => verdict,
