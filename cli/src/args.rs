@@ -5,11 +5,15 @@ use std::path::PathBuf;
 
 /// Trains deep learning models with every layer in a process of its own, behind mix relays.
 #[derive(Parser)]
-#[command(name = "mixnn", version, after_help = "Examples:
+#[command(
+    name = "mixnn",
+    version,
+    after_help = "Examples:
   mixnn run --compare -f examples/lenet5.yaml          train over 5 layers and 6 relays, and in one process
   mixnn run -f examples/lenet5-mnist.yaml --data DIR   the same on MNIST
   mixnn check -f examples/mlp.yaml                     shapes and parameters of a model
-  mixnn data show -n 8                                 look at the generated digits")]
+  mixnn data show -n 8                                 look at the generated digits"
+)]
 pub struct Cli {
     /// Colours on the terminal.
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto)]
@@ -41,7 +45,9 @@ pub enum Command {
     #[command(subcommand)]
     Data(DataCommand),
     /// Print completions for a shell
-    #[command(after_help = "Example:\n  mixnn completions bash > ~/.local/share/bash-completion/completions/mixnn")]
+    #[command(
+        after_help = "Example:\n  mixnn completions bash > ~/.local/share/bash-completion/completions/mixnn"
+    )]
     Completions { shell: clap_complete::Shell },
 }
 
@@ -98,7 +104,9 @@ pub enum DataCommand {
 }
 
 #[derive(Args)]
-#[command(after_help = "Example:\n  mixnn data digits --out digits --train 60000 --test 10000 --gzip")]
+#[command(
+    after_help = "Example:\n  mixnn data digits --out digits --train 60000 --test 10000 --gzip"
+)]
 pub struct DigitsArgs {
     /// Folder for the four files, made if it does not exist
     #[arg(long, value_name = "DIR")]

@@ -15,11 +15,17 @@ pub fn digits(args: &DigitsArgs) -> anyhow::Result<()> {
     for (split, n, images, labels) in splits {
         let data = digits::generate(args.seed, split, n as usize);
         let [height, width] = data.size.map(|s| s as u32);
-        let at = |name: &str| args.out.join(if args.gzip { format!("{name}.gz") } else { name.into() });
+        let at =
+            |name: &str| args.out.join(if args.gzip { format!("{name}.gz") } else { name.into() });
         let pictures = idx::Images { height, width, pixels: data.pixels };
         idx::write_images(&at(images), &pictures, args.gzip)?;
         idx::write_labels(&at(labels), &data.labels, args.gzip)?;
-        output::line(format!("{} samples in {} and {}", n, at(images).display(), at(labels).display()));
+        output::line(format!(
+            "{} samples in {} and {}",
+            n,
+            at(images).display(),
+            at(labels).display()
+        ));
     }
     Ok(())
 }
@@ -27,7 +33,8 @@ pub fn digits(args: &DigitsArgs) -> anyhow::Result<()> {
 /// Draws samples, two pixels a character.
 pub fn show(args: &ShowArgs) -> anyhow::Result<()> {
     let data = if let Some(folder) = &args.data {
-        let any: DatasetSpec = serde_json::from_value(serde_json::json!({"idx": {"classes": 256}}))?;
+        let any: DatasetSpec =
+            serde_json::from_value(serde_json::json!({"idx": {"classes": 256}}))?;
         Data::open(&any, Some(folder))?.train
     } else {
         std::sync::Arc::new(digits::generate(0, Split::Train, args.n.max(1)))
@@ -48,7 +55,7 @@ fn picture(data: &Dataset, i: usize) -> String {
     let at = |y: usize, x: usize| pixels.get(y * width + x).map_or(0, |&p| usize::from(p));
     let mut out = String::new();
     for y in (0..height).step_by(2) {
-        out.extend((0..width).map(|x| GREYS[((at(y, x) + at(y + 1, x)) / 2 * GREYS.len()) / 256]));
+        out.extend((0..width).map(|x| GREYS[at(y, x).midpoint(at(y + 1, x)) * GREYS.len() / 256]));
         out.push('\n');
     }
     out

@@ -42,9 +42,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 /// On the main thread, because children end with the thread that started them.
-fn in_runtime(
-    task: impl Future<Output = anyhow::Result<run::Ending>>,
-) -> anyhow::Result<ExitCode> {
+fn in_runtime(task: impl Future<Output = anyhow::Result<run::Ending>>) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(match runtime.block_on(task)? {
         run::Ending::Good => ExitCode::SUCCESS,

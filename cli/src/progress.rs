@@ -53,12 +53,21 @@ impl Progress {
             Mode::Reference => "in one process".to_owned(),
             Mode::Distributed { relays, hops, suite, warnings } => {
                 warnings.iter().for_each(|w| self.bar.suspend(|| output::warning(w)));
-                format!("{} layer processes, {relays} mix relays, {hops} hops, {suite}", plan.layers.len())
+                format!(
+                    "{} layer processes, {relays} mix relays, {hops} hops, {suite}",
+                    plan.layers.len()
+                )
             }
         };
         self.say(&format!(
             "{}: {place}; {} parameters, {} + {} samples, {} epochs, {} steps of {} micro-batches",
-            self.title, plan.parameters, plan.train_samples, plan.test_samples, plan.epochs, plan.steps, plan.micro_batches
+            self.title,
+            plan.parameters,
+            plan.train_samples,
+            plan.test_samples,
+            plan.epochs,
+            plan.steps,
+            plan.micro_batches
         ));
     }
 
@@ -81,7 +90,11 @@ impl Progress {
         };
         self.smooth = Some((loss, accuracy));
         let epochs = self.epochs;
-        let text = format!("epoch {}/{epochs}  loss {loss:.4}  accuracy {:.1} %", step.epoch, 100.0 * accuracy);
+        let text = format!(
+            "epoch {}/{epochs}  loss {loss:.4}  accuracy {:.1} %",
+            step.epoch,
+            100.0 * accuracy
+        );
         self.bar.set_position(step.step);
         self.bar.set_message(text.clone());
         let due = self.last_line.is_none_or(|last| last.elapsed() >= QUIET);
@@ -89,7 +102,10 @@ impl Progress {
             self.last_line = Some(Instant::now());
             let (of, ms) = (self.bar.length().unwrap_or(0), step.milliseconds);
             let left = self.bar.eta().as_secs();
-            output::note(format!("{}: step {}/{of}  {text}  {ms:.1} ms/step  {left} s left", self.title, step.step));
+            output::note(format!(
+                "{}: step {}/{of}  {text}  {ms:.1} ms/step  {left} s left",
+                self.title, step.step
+            ));
         }
     }
 

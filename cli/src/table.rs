@@ -55,7 +55,10 @@ pub fn draw_one(title: &str, outcome: &Outcome) -> String {
     table.to_string()
 }
 
-fn rows(row: &mut dyn FnMut(&str, &dyn Fn(&Outcome) -> String)) {
+/// Gives one cell of an outcome.
+type CellOf<'a> = &'a dyn Fn(&Outcome) -> String;
+
+fn rows(row: &mut dyn FnMut(&str, CellOf<'_>)) {
     row("test accuracy", &|o| format!("{:.2} %", 100.0 * o.tested.accuracy()));
     row("test loss", &|o| format!("{:.6}", o.tested.loss));
     row("ms a step (median)", &|o| format!("{:.2}", o.median_step_ms));

@@ -37,7 +37,10 @@ pub fn parse_file(path: &Path) -> Result<MixNNModel, FileError> {
     let size = std::fs::metadata(path).map_err(io)?.len();
     let name = path.display().to_string();
     if size > MAX_FILE {
-        return Err(FileError::Content { name, problem: format!("{size} bytes; the most is {MAX_FILE}") });
+        return Err(FileError::Content {
+            name,
+            problem: format!("{size} bytes; the most is {MAX_FILE}"),
+        });
     }
     parse_str(&name, &std::fs::read_to_string(path).map_err(io)?)
 }

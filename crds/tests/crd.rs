@@ -42,7 +42,12 @@ fn refusal(text: &str) -> String {
 fn errors_say_where_and_what() {
     let good = std::fs::read_to_string(root().join("examples/lenet5.yaml")).unwrap();
     let typo = refusal(&good.replacen("kernel: 5, padding", "kernal: 5, padding", 1));
-    assert!(typo.contains("spec.layers[0].ops[0]") && typo.contains("kernal") && typo.contains("`kernel`"), "{typo}");
+    assert!(
+        typo.contains("spec.layers[0].ops[0]")
+            && typo.contains("kernal")
+            && typo.contains("`kernel`"),
+        "{typo}"
+    );
     let unknown = refusal(&good.replace("conv2d:", "conv3d:"));
     assert!(unknown.contains("conv3d") && unknown.contains("`conv2d`"), "{unknown}");
     let kind = refusal(&good.replace("kind: MixNNModel", "kind: Pod"));

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The model wants files and no folder was given.
-    #[error("the model's dataset is idx: give the folder of its files with --data DIR ({} and three more, gzip or not)", crate::idx::TRAIN_IMAGES)]
+    #[error(
+        "the model's dataset is idx: give the folder of its files with --data DIR ({} and three more, gzip or not)",
+        crate::idx::TRAIN_IMAGES
+    )]
     NoFolder,
     /// A file is missing.
     #[error("{}: no file {name} or {name}.gz", folder.display())]

@@ -66,10 +66,7 @@ pub fn read_labels(path: &Path) -> Result<Vec<u8>, DataError> {
     open(path, parse_labels)
 }
 
-fn open<T>(
-    path: &Path,
-    parse: fn(&mut dyn Read) -> Result<T, String>,
-) -> Result<T, DataError> {
+fn open<T>(path: &Path, parse: fn(&mut dyn Read) -> Result<T, String>) -> Result<T, DataError> {
     let io = |source| DataError::Io { path: path.to_owned(), source };
     let mut file = BufReader::new(File::open(path).map_err(io)?);
     let head = std::io::BufRead::fill_buf(&mut file).map_err(io)?;
@@ -127,7 +124,9 @@ fn data(r: &mut dyn Read, bytes: u64) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
     let read = r.take(bytes).read_to_end(&mut out).map_err(|e| cut_short(&e, "the data"))?;
     if (read as u64) < bytes {
-        return Err(format!("ends after {read} of {bytes} bytes: the file is cut short; fetch it again"));
+        return Err(format!(
+            "ends after {read} of {bytes} bytes: the file is cut short; fetch it again"
+        ));
     }
     match r.read(&mut [0]) {
         Ok(0) => Ok(out),
@@ -138,7 +137,9 @@ fn data(r: &mut dyn Read, bytes: u64) -> Result<Vec<u8>, String> {
 
 fn cut_short(error: &std::io::Error, what: &str) -> String {
     match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => format!("ends within {what}: the file is cut short; fetch it again"),
+        std::io::ErrorKind::UnexpectedEof => {
+            format!("ends within {what}: the file is cut short; fetch it again")
+        }
         _ => format!("{what} cannot be read: {error}"),
     }
 }

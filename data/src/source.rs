@@ -77,10 +77,17 @@ impl Data {
         let test = read_pair(folder, idx::TEST_IMAGES, idx::TEST_LABELS, spec.classes)?;
         if train.size != test.size {
             let (a, b) = (train.size, test.size);
-            return Err(DataError::Mismatch(format!("training images are {a:?}, test images {b:?}")));
+            return Err(DataError::Mismatch(format!(
+                "training images are {a:?}, test images {b:?}"
+            )));
         }
         let norm = Normalisation { mean: spec.mean as f32, std: spec.std as f32 };
-        Ok(Self { train: Arc::new(train), test: Arc::new(test), norm, classes: spec.classes as usize })
+        Ok(Self {
+            train: Arc::new(train),
+            test: Arc::new(test),
+            norm,
+            classes: spec.classes as usize,
+        })
     }
 
     /// Shape of one sample: `[1, height, width]`.

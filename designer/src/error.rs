@@ -60,7 +60,9 @@ pub enum DesignerError {
         failure: Failure,
     },
     /// A lane does not work as it must.
-    #[error("lane {lane}: {problem}: a relay of this lane or its other end misbehaves; nothing was taken from it")]
+    #[error(
+        "lane {lane}: {problem}: a relay of this lane or its other end misbehaves; nothing was taken from it"
+    )]
     Lane {
         /// Which lane, in the owner's terms.
         lane: String,

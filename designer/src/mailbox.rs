@@ -65,9 +65,15 @@ impl<'a> Mailbox<'a> {
     }
 
     /// Tells one layer.
-    pub(crate) fn command(&self, layer: usize, command: &Command, step: u64) -> Result<(), DesignerError> {
+    pub(crate) fn command(
+        &self,
+        layer: usize,
+        command: &Command,
+        step: u64,
+    ) -> Result<(), DesignerError> {
         let lane = self.ring.id(LaneRole::Command, End::Designer, End::Layer(layer));
-        let payload = control::to_bytes(command).map_err(|e| DesignerError::Stopped(e.to_string()))?;
+        let payload =
+            control::to_bytes(command).map_err(|e| DesignerError::Stopped(e.to_string()))?;
         self.endpoint.send(lane, self.header(Kind::Command, step, 0), payload);
         Ok(())
     }
@@ -131,7 +137,8 @@ impl<'a> Mailbox<'a> {
         match event {
             Event::Message { lane, message } => self.message(lane, message),
             Event::LaneFault { lane, drop } => {
-                let lane = self.ring.lane(lane).map(|l| l.describe(self.layers)).unwrap_or_default();
+                let lane =
+                    self.ring.lane(lane).map(|l| l.describe(self.layers)).unwrap_or_default();
                 Err(DesignerError::Lane { lane, problem: drop.to_string() })
             }
             Event::Stopped(error) => Err(DesignerError::Stopped(error)),
@@ -164,9 +171,11 @@ impl<'a> Mailbox<'a> {
                     self.known[layer].export = Some(message.payload);
                     return Ok(true);
                 }
-                let report = control::parse::<Report>(&message.payload).map_err(|e| DesignerError::Lane {
-                    lane: format!("Report from layer \"{}\"", self.layers[layer].spec.name),
-                    problem: e.to_string(),
+                let report = control::parse::<Report>(&message.payload).map_err(|e| {
+                    DesignerError::Lane {
+                        lane: format!("Report from layer \"{}\"", self.layers[layer].spec.name),
+                        problem: e.to_string(),
+                    }
                 })?;
                 self.report(layer, header, report)
             }

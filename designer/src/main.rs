@@ -13,9 +13,12 @@ use std::process::ExitCode;
 ///
 /// Tells what happens in JSON lines on standard output.
 #[derive(Parser)]
-#[command(version, after_help = "Examples:
+#[command(
+    version,
+    after_help = "Examples:
   mixnn-designer reference -f examples/lenet5.yaml --owner-secret secret
-  mixnn-designer train -f examples/lenet5.yaml --owner-secret secret --registry https://mixnn-operator.mixnn:8443 --registry-ca ca.pem --token-file token")]
+  mixnn-designer train -f examples/lenet5.yaml --owner-secret secret --registry https://mixnn-operator.mixnn:8443 --registry-ca ca.pem --token-file token"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

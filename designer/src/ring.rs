@@ -102,8 +102,11 @@ impl Ring {
         let ways: Vec<Path> = lanes
             .iter()
             .map(|lane| {
-                let (way, given_up) =
-                    path(&setup.pool.relays, setup.hops, [setup.place(lane.from), setup.place(lane.to)]);
+                let (way, given_up) = path(
+                    &setup.pool.relays,
+                    setup.hops,
+                    [setup.place(lane.from), setup.place(lane.to)],
+                );
                 wishes_given_up += given_up;
                 way
             })
@@ -121,7 +124,9 @@ impl Ring {
                 outgoing.push(setup.post(relay.id, letter, &by, &mut admit)?);
             }
             match lane.from {
-                End::Designer => endpoint.install_send(id as LaneId, keys.sending, keys.receiving.quota),
+                End::Designer => {
+                    endpoint.install_send(id as LaneId, keys.sending, keys.receiving.quota);
+                }
                 End::Layer(i) => ends[i].push(LaneEnd::Send(keys.sending)),
             }
             match lane.to {
@@ -166,7 +171,10 @@ impl Setup<'_> {
         let needed: Vec<NodeId> = ways.iter().chain(letters).flatten().map(id).collect();
         let tokens = self.pool.tokens(&needed)?;
         let mut stock: HashMap<NodeId, Vec<Token>> = HashMap::new();
-        needed.into_iter().zip(tokens).for_each(|(id, token)| stock.entry(id).or_default().push(token));
+        needed
+            .into_iter()
+            .zip(tokens)
+            .for_each(|(id, token)| stock.entry(id).or_default().push(token));
         Ok(stock)
     }
 
@@ -262,10 +270,12 @@ mod tests {
         for layers in 1..6 {
             let lanes = lanes(layers);
             assert_eq!(lanes.len(), 4 * layers + 1);
-            let gradient_of_first = |l: &&Lane| l.role == LaneRole::Backward && l.from == End::Layer(0);
+            let gradient_of_first =
+                |l: &&Lane| l.role == LaneRole::Backward && l.from == End::Layer(0);
             assert_eq!(lanes.iter().filter(gradient_of_first).count(), 0);
             for i in 0..layers {
-                let ends = lanes.iter().filter(|l| l.from == End::Layer(i) || l.to == End::Layer(i));
+                let ends =
+                    lanes.iter().filter(|l| l.from == End::Layer(i) || l.to == End::Layer(i));
                 assert_eq!(ends.count(), if i == 0 { 5 } else { 6 });
             }
         }

@@ -16,7 +16,9 @@ pub fn load_or_make(path: &Path) -> Result<OwnerSecret, DesignerError> {
     let problem = |problem: String| DesignerError::Secret { path: path.to_owned(), problem };
     match File::open(path) {
         Ok(file) => read(file).map_err(problem),
-        Err(error) if error.kind() == ErrorKind::NotFound => make(path).map_err(|e| problem(e.to_string())),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            make(path).map_err(|e| problem(e.to_string()))
+        }
         Err(error) => Err(problem(error.to_string())),
     }
 }

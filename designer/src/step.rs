@@ -131,9 +131,14 @@ impl Stepper<'_, '_, '_> {
             let what = format!("step {}, in {ATTEMPTS} attempts", flight.number);
             return Err(DesignerError::Deadline { seconds: STALL.as_secs(), what });
         }
-        tracing::warn!(step = flight.number, attempt, "nothing came for long: the step is taken back");
+        tracing::warn!(
+            step = flight.number,
+            attempt,
+            "nothing came for long: the step is taken back"
+        );
         self.mailbox.command_all(&Command::Rollback, self.committed)?;
-        self.mailbox.wait_for_all(STALL, "an answer to a rollback", |k| k.rolled_back >= attempt)?;
+        self.mailbox
+            .wait_for_all(STALL, "an answer to a rollback", |k| k.rolled_back >= attempt)?;
         for known in &mut self.mailbox.known {
             known.applied = self.committed;
         }

@@ -89,7 +89,9 @@ fn initialise<'a, W: Write>(
     let mut warnings = relays.warnings();
     if ring.wishes_given_up > 0 {
         let n = ring.wishes_given_up;
-        warnings.push(format!("{n} places on lanes share a host with another of the lane: let more teams host relays"));
+        warnings.push(format!(
+            "{n} places on lanes share a host with another of the lane: let more teams host relays"
+        ));
     }
     emit.emit(&Event::Plan(prepared.plan(Mode::Distributed {
         relays: pool.relays.len() as u32,

@@ -107,7 +107,9 @@ impl Registry {
         let bad = |text: String| Err(Refused::Bad(text));
         if registration.protocol_version != VERSION {
             let found = registration.protocol_version;
-            return bad(format!("protocol version {found}; this platform speaks {VERSION}: use the same release everywhere"));
+            return bad(format!(
+                "protocol version {found}; this platform speaks {VERSION}: use the same release everywhere"
+            ));
         }
         if registration.suite != self.suite {
             let (found, ours) = (registration.suite, self.suite);

@@ -44,7 +44,8 @@ impl<A: Authenticator> FromRequestParts<Arc<Service<A>>> for Caller {
             Some(token) => service.auth.authenticate(token).await,
             None => None,
         };
-        let refused = || refuse(StatusCode::UNAUTHORIZED, "unauthorized", "no token, or not a good one");
+        let refused =
+            || refuse(StatusCode::UNAUTHORIZED, "unauthorized", "no token, or not a good one");
         identity.map(Self).ok_or_else(refused)
     }
 }

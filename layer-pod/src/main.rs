@@ -6,8 +6,11 @@ use mixnn_node::NodeArgs;
 
 /// A layer pod: starts blank, registers, and computes the one layer that its owner assigns.
 #[derive(Parser)]
-#[command(version, after_help = "Example:
-  mixnn-layer --registry https://mixnn-operator.mixnn:8443 --registry-ca ca.pem --token-file token --listen 0.0.0.0:7000")]
+#[command(
+    version,
+    after_help = "Example:
+  mixnn-layer --registry https://mixnn-operator.mixnn:8443 --registry-ca ca.pem --token-file token --listen 0.0.0.0:7000"
+)]
 struct Args {
     #[command(flatten)]
     node: NodeArgs,

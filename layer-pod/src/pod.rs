@@ -79,7 +79,9 @@ impl Pod {
         loop {
             let event = self.events.recv(HELLO);
             let waits = self.machine.as_mut().filter(|m| !m.is_assigned());
-            if event.is_none() && let Some(machine) = waits {
+            if event.is_none()
+                && let Some(machine) = waits
+            {
                 machine.hello();
             }
             let done = match event {
@@ -136,7 +138,9 @@ impl Pod {
         for end in &setup.lanes {
             let Some(lane) = Lane::of(end) else { continue };
             match end {
-                LaneEnd::Send(end) => self.endpoint.install_send(lane.id(), end.clone(), SEND_QUOTA),
+                LaneEnd::Send(end) => {
+                    self.endpoint.install_send(lane.id(), end.clone(), SEND_QUOTA);
+                }
                 LaneEnd::Receive(end) => self.endpoint.install_receive(lane.id(), end.clone()),
             }
         }

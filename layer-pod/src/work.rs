@@ -2,9 +2,7 @@
 
 use crate::Lane;
 use mixnn_model::{Op, Operation, Shape};
-use mixnn_nn::{
-    Layer, LayerKey, NnError, Tensor, cross_entropy, tensor_from_wire, tensor_to_wire,
-};
+use mixnn_nn::{Layer, LayerKey, NnError, Tensor, cross_entropy, tensor_from_wire, tensor_to_wire};
 use mixnn_protocol::control::{self, Assignment, Report};
 use mixnn_protocol::{Kind, MessageHeader};
 use std::collections::BTreeMap;
@@ -59,7 +57,11 @@ impl Work {
     }
 
     /// The input of a micro-batch of this step, or of the next.
-    pub(crate) fn activation(&mut self, header: MessageHeader, bytes: &[u8]) -> Result<(), NnError> {
+    pub(crate) fn activation(
+        &mut self,
+        header: MessageHeader,
+        bytes: &[u8],
+    ) -> Result<(), NnError> {
         let input = self.checked_input(bytes)?;
         self.check_place(header.micro_batch)?;
         match header.step.checked_sub(self.layer.step()) {
@@ -82,7 +84,11 @@ impl Work {
         self.put(Lane::ForwardOut, Kind::Activation, step, micro_batch, &output)
     }
 
-    pub(crate) fn evaluation(&mut self, header: MessageHeader, bytes: &[u8]) -> Result<(), NnError> {
+    pub(crate) fn evaluation(
+        &mut self,
+        header: MessageHeader,
+        bytes: &[u8],
+    ) -> Result<(), NnError> {
         let input = self.checked_input(bytes)?;
         let output = self.layer.evaluate(&input)?;
         self.put(Lane::ForwardOut, Kind::Evaluation, header.step, header.micro_batch, &output)
@@ -206,7 +212,9 @@ impl Work {
             Some((samples, sample)) if *samples > 0 && sample == self.input => Ok(input),
             _ => {
                 let (found, expected) = (input.size(), &self.input);
-                Err(NnError::Mismatch(format!("an input of shape {found:?}; samples have {expected:?}")))
+                Err(NnError::Mismatch(format!(
+                    "an input of shape {found:?}; samples have {expected:?}"
+                )))
             }
         }
     }
@@ -220,7 +228,10 @@ impl Work {
     }
 
     fn out_of_step(&self, what: &str, step: u64) -> NnError {
-        NnError::Order(format!("{what} of step {step}; this layer is at step {}", self.layer.step()))
+        NnError::Order(format!(
+            "{what} of step {step}; this layer is at step {}",
+            self.layer.step()
+        ))
     }
 }
 

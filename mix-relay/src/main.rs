@@ -22,8 +22,11 @@ const FINISH: Duration = Duration::from_secs(3);
 
 /// A mix relay: opens, re-seals and forwards cells and letters of lanes it knows nothing else of.
 #[derive(Parser)]
-#[command(version, after_help = "Example:
-  mixnn-relay --registry https://mixnn-operator.mixnn:8443 --registry-ca ca.pem --token-file token --listen 0.0.0.0:7000")]
+#[command(
+    version,
+    after_help = "Example:
+  mixnn-relay --registry https://mixnn-operator.mixnn:8443 --registry-ca ca.pem --token-file token --listen 0.0.0.0:7000"
+)]
 struct Args {
     #[command(flatten)]
     node: NodeArgs,
@@ -77,7 +80,9 @@ async fn follow_directory(relay: &Rc<Relay>, registry: &RegistryClient) {
 fn addresses(directory: Directory) -> HashMap<mixnn_protocol::NodeId, Authority> {
     let known = directory.nodes.into_iter().filter_map(|node| {
         let authority = Authority::from_url(&node.url);
-        authority.inspect_err(|error| tracing::warn!(%error, "bad URL in the directory")).ok()
+        authority
+            .inspect_err(|error| tracing::warn!(%error, "bad URL in the directory"))
+            .ok()
             .map(|authority| (node.id, authority))
     });
     known.collect()

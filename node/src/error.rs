@@ -7,7 +7,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; choose another address, or port 0 for a free one")]
+    #[error(
+        "cannot listen on {address}: {source}; choose another address, or port 0 for a free one"
+    )]
     Listen {
         /// Which address.
         address: SocketAddr,
@@ -36,7 +38,9 @@ pub enum NodeError {
     #[error("cannot turn off core dumps: {0}")]
     Hygiene(std::io::Error),
     /// The registration service cannot be reached or does not answer.
-    #[error("the registration service {url} does not answer: {detail}; is it running, and is the CA its own?")]
+    #[error(
+        "the registration service {url} does not answer: {detail}; is it running, and is the CA its own?"
+    )]
     Unreachable {
         /// Where it was looked for.
         url: String,

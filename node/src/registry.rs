@@ -42,8 +42,10 @@ impl RegistryClient {
         }
         let path = &args.registry_ca;
         let pem = std::fs::read(path);
-        let pem = pem.map_err(|source| NodeError::File { what: "the CA", path: path.clone(), source })?;
-        let bad = |e: reqwest::Error| NodeError::Flag { flag: "--registry-ca", problem: detail(&e) };
+        let pem =
+            pem.map_err(|source| NodeError::File { what: "the CA", path: path.clone(), source })?;
+        let bad =
+            |e: reqwest::Error| NodeError::Flag { flag: "--registry-ca", problem: detail(&e) };
         let roots = Certificate::from_pem_bundle(&pem).map_err(bad)?;
         let http = Client::builder()
             .tls_certs_only(roots)
@@ -91,7 +93,10 @@ impl RegistryClient {
             }
             if start.elapsed() > REGISTRATION {
                 let seconds = REGISTRATION.as_secs();
-                return Err(NodeError::Deadline { seconds, what: format!("registration: {error}") });
+                return Err(NodeError::Deadline {
+                    seconds,
+                    what: format!("registration: {error}"),
+                });
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(1));
@@ -149,7 +154,8 @@ impl RegistryClient {
             url: self.url.clone(),
             detail: detail(&e),
         };
-        let answer = request.header(AUTHORIZATION, self.bearer()?).send().await.map_err(unreachable)?;
+        let answer =
+            request.header(AUTHORIZATION, self.bearer()?).send().await.map_err(unreachable)?;
         if answer.status().is_success() {
             return Ok(answer);
         }

@@ -50,7 +50,9 @@ mod tests {
         for good in ["http://127.0.0.1:80", "http://[::1]:8080/", "http://relay-0.mix.svc:7000"] {
             assert!(Authority::from_url(good).is_ok(), "{good}");
         }
-        for bad in ["https://a:1", "http://a", "http://a:1/x", "http://u@a:1", "a:1", "http://:1", ""] {
+        for bad in
+            ["https://a:1", "http://a", "http://a:1/x", "http://u@a:1", "a:1", "http://:1", ""]
+        {
             assert!(Authority::from_url(bad).is_err(), "{bad}");
         }
     }

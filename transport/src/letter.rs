@@ -69,7 +69,10 @@ impl LetterPost {
             // Only a failed connection is tried again: a relay spends a letter's token once.
             if let Ok(stream) = connect(peer, self.0.limits.connect).await {
                 let posting = post(stream, peer, letter);
-                return matches!(tokio::time::timeout(self.0.limits.connect, posting).await, Ok(true));
+                return matches!(
+                    tokio::time::timeout(self.0.limits.connect, posting).await,
+                    Ok(true)
+                );
             }
         }
         false

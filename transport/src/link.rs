@@ -106,6 +106,6 @@ async fn stalled(outbox: &Rc<RefCell<Outbox>>, limit: Duration) {
 
 /// Between half of it and all of it, so that peers of a relay that restarts do not come at once.
 fn jittered(pause: Duration) -> Duration {
-    let share = mixnn_protocol::SystemRng.next_u32() as f64 / f64::from(u32::MAX);
+    let share = f64::from(mixnn_protocol::SystemRng.next_u32()) / f64::from(u32::MAX);
     pause.mul_f64(0.5 + share / 2.0)
 }

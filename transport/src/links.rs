@@ -24,7 +24,11 @@ struct Inner {
 
 impl Links {
     /// No links yet. `down` is called each time a peer cannot be reached, or breaks off.
-    pub fn new(limits: Limits, counters: Arc<Counters>, down: impl Fn(&Authority) + 'static) -> Self {
+    pub fn new(
+        limits: Limits,
+        counters: Arc<Counters>,
+        down: impl Fn(&Authority) + 'static,
+    ) -> Self {
         Self(Rc::new(Inner {
             limits,
             counters,
@@ -78,7 +82,6 @@ impl Links {
         let all = async { while tasks.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(within, all).await;
     }
-
 }
 
 /// A lane's queue to one peer. Dropping it closes the lane once it is empty.

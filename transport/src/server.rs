@@ -127,7 +127,10 @@ async fn connection<R: Receiver + 'static>(
     }
 }
 
-async fn answer<R: Receiver>(shared: &Shared<R>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer<R: Receiver>(
+    shared: &Shared<R>,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
     let status = match (request.method(), request.uri().path()) {
         (&Method::POST, CELLS) => cells(shared, request.into_body()).await,
         (&Method::POST, LETTERS) => letter(shared, request.into_body()).await,
@@ -140,7 +143,9 @@ async fn answer<R: Receiver>(shared: &Shared<R>, request: Request<Incoming>) -> 
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
     if status != StatusCode::OK && status != StatusCode::ACCEPTED {
-        response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+        response
+            .headers_mut()
+            .insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
     }
     response
 }

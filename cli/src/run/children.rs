@@ -83,8 +83,10 @@ impl Children {
         command.args(flags).stdin(Stdio::null()).stdout(out).stderr(file).kill_on_drop(true);
         // A group of its own, so that Ctrl-C reaches only this process, which then ends all in order.
         command.process_group(0).env_clear().envs(environment());
-        let mut child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
-        let pid = child.id().and_then(|id| Pid::from_raw(id as i32)).context("a process without id")?;
+        let mut child =
+            command.spawn().with_context(|| format!("starting {}", program.display()))?;
+        let pid =
+            child.id().and_then(|id| Pid::from_raw(id as i32)).context("a process without id")?;
         if let (Some(events), Some(out)) = (events, child.stdout.take()) {
             tokio::spawn(forward(out, events));
         }
@@ -151,10 +153,8 @@ async fn forward(out: impl AsyncRead + Unpin, events: mpsc::Sender<Event>) {
 
 /// All that a child gets of the environment: the numeric profile, logs, and where libraries are.
 fn environment() -> Vec<(OsString, OsString)> {
-    let mut all: Vec<(OsString, OsString)> = vec![
-        ("ATEN_CPU_CAPABILITY".into(), "avx2".into()),
-        ("OMP_NUM_THREADS".into(), "1".into()),
-    ];
+    let mut all: Vec<(OsString, OsString)> =
+        vec![("ATEN_CPU_CAPABILITY".into(), "avx2".into()), ("OMP_NUM_THREADS".into(), "1".into())];
     for name in ["MIXNN_LOG", "LD_LIBRARY_PATH"] {
         if let Some(value) = std::env::var_os(name) {
             all.push((name.into(), value));

@@ -36,7 +36,8 @@ impl RunFolder {
         let path = self.0.join(name);
         let write = || {
             let mut options = OpenOptions::new();
-            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+            let mut file =
+                options.write(true).create(true).truncate(true).mode(0o600).open(&path)?;
             file.write_all(text.as_bytes())
         };
         write().with_context(|| path.display().to_string())?;
@@ -47,7 +48,7 @@ impl RunFolder {
 fn next_free(name: &str) -> anyhow::Result<PathBuf> {
     private(Path::new("run"))?;
     let candidate = |n: u32| Path::new("run").join(format!("{name}-{n}"));
-    (1..).map(candidate).find(|path| !path.exists()).context("no free name in run/")
+    (1..1_000_000).map(candidate).find(|path| !path.exists()).context("no free name in run/")
 }
 
 fn private(path: &Path) -> anyhow::Result<()> {

@@ -140,7 +140,7 @@ async fn distributed(
     let spec = &model.spec;
     let (relay, layer, designer) =
         (binary("mixnn-relay")?, binary("mixnn-layer")?, binary("mixnn-designer")?);
-    let mut platform = Platform::new(spec.relays.suite)?;
+    let mut platform = Platform::new(spec.relays.suite);
     let mut starts: Vec<(String, PathBuf, Vec<OsString>)> = Vec::new();
     let suite = match spec.relays.suite {
         SuiteName::XWing => "x-wing",
@@ -238,23 +238,26 @@ fn judge(event: Event) -> Option<anyhow::Result<Outcome>> {
 impl Exit {
     fn error(&self) -> anyhow::Error {
         let tail = self.tail();
-        let tail = if tail.is_empty() { String::new() } else { format!("; its last lines:\n{tail}") };
+        let tail =
+            if tail.is_empty() { String::new() } else { format!("; its last lines:\n{tail}") };
         anyhow::anyhow!("{} ended before its time ({}){tail}", self.name, self.how)
     }
 }
 
 /// A binary beside this one, or in the folder that `MIXNN_BIN_DIR` names.
 fn binary(name: &str) -> anyhow::Result<PathBuf> {
-    let folder = match std::env::var_os("MIXNN_BIN_DIR") {
-        Some(folder) => PathBuf::from(folder),
-        None => {
-            let own = std::env::current_exe().context("finding the own program")?;
-            own.parent().unwrap_or(Path::new(".")).to_owned()
-        }
+    let folder = if let Some(folder) = std::env::var_os("MIXNN_BIN_DIR") {
+        PathBuf::from(folder)
+    } else {
+        let own = std::env::current_exe().context("finding the own program")?;
+        own.parent().unwrap_or(Path::new(".")).to_owned()
     };
     let path = folder.join(name);
     if !path.is_file() {
-        bail!("{} is missing: build everything with `make build`, or set MIXNN_BIN_DIR", path.display());
+        bail!(
+            "{} is missing: build everything with `make build`, or set MIXNN_BIN_DIR",
+            path.display()
+        );
     }
     Ok(path)
 }
