@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 FILE ?= examples/lenet5.yaml
 
-.PHONY: help setup build run test lint clean
+.PHONY: help setup build run test lint generate clean
 
 help: ## list of targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,11 +21,15 @@ run: build ## train FILE (examples/lenet5.yaml) and compare with one process
 	target/release/mixnn run --compare -f $(FILE)
 
 test: lint ## all tests
+	cargo build --workspace --locked
 	cargo test --workspace --locked
 
 lint: setup ## format and clippy, without warnings
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+generate: ## write again what is generated: crds/mixnnmodel.yaml
+	MIXNN_GENERATE=1 cargo test -p mixnn-crds --test crd
 
 clean: ## remove what was built; libtorch stays in ~/.cache/mixnn
 	cargo clean

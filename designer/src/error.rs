@@ -69,6 +69,14 @@ pub enum DesignerError {
         /// What happened.
         problem: String,
     },
+    /// A tensor or a state does not fit into a lane.
+    #[error("layer \"{layer}\": {what}")]
+    TooLarge {
+        /// The layer's name.
+        layer: String,
+        /// What, and what to do.
+        what: String,
+    },
     /// Letters could not be made.
     #[error("setting up lanes: {0}")]
     Letter(#[from] mixnn_protocol::letter::LetterError),

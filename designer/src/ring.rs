@@ -10,6 +10,7 @@ use crate::pool::{Place, Pool};
 use mixnn_model::{Layer, Operation};
 use mixnn_nn::OwnerSecret;
 use mixnn_protocol::lane::{LaneKeys, LanePlan};
+use mixnn_protocol::letter::MAX_QUOTA;
 use mixnn_protocol::letter::{Draft, LaneEnd, Letter, PodSetup, SealedLetter, route};
 use mixnn_protocol::sizes::cells_for;
 use mixnn_protocol::tensor::{Dtype, encoded_len};
@@ -21,6 +22,8 @@ use std::collections::HashMap;
 const IDLE_SECONDS: u32 = 3600;
 /// The least quota: control messages.
 const MIN_QUOTA: u32 = 64;
+/// The most for one layer's weights and moments: 64 MiB, twice that at every relay of the lane.
+const MAX_STATE_CELLS: usize = 4096;
 
 /// One end of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -212,8 +215,10 @@ impl Setup<'_> {
             (LaneRole::Forward, End::Layer(i), _) | (LaneRole::Backward, _, End::Layer(i)) => {
                 self.tensor_cells(self.layers[i].output.sizes())
             }
-            (_, End::Layer(i), _) | (_, _, End::Layer(i)) => state_cells(&self.layers[i]),
-            (_, End::Designer, End::Designer) => 0,
+            (LaneRole::Report, End::Layer(i), _) => {
+                state_cells(&self.layers[i]).min(MAX_STATE_CELLS)
+            }
+            _ => 0,
         };
         (cells as u32).max(MIN_QUOTA)
     }
@@ -252,6 +257,38 @@ impl Setup<'_> {
         let letter = Draft::to(&pod.key, &mut SystemRng)?.deliver(None, &content)?;
         self.post(pod.id, letter, by, admit)
     }
+}
+
+/// Refuses tensors and layers that do not fit into a lane, before anything is set up.
+pub(crate) fn check_sizes(
+    layers: &[Layer],
+    micro_batches: usize,
+    micro_batch_size: usize,
+) -> Result<(), DesignerError> {
+    let tensors = layers.iter().flat_map(|l| [(l, &l.input), (l, &l.output)]);
+    for (layer, shape) in tensors {
+        let cells = micro_batches * cells_for(4 * micro_batch_size * shape.elements());
+        if cells > MAX_QUOTA as usize {
+            return Err(DesignerError::TooLarge {
+                layer: layer.spec.name.clone(),
+                what: format!(
+                    "a batch of shape {shape} takes {cells} cells, a lane {MAX_QUOTA}: make training.batchSize smaller"
+                ),
+            });
+        }
+    }
+    for layer in layers {
+        let cells = state_cells(layer);
+        if cells > MAX_STATE_CELLS {
+            return Err(DesignerError::TooLarge {
+                layer: layer.spec.name.clone(),
+                what: format!(
+                    "weights and optimizer state take {cells} cells of 16 KiB, a report lane {MAX_STATE_CELLS}: cut the layer in two"
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Parameters and two moments, with their names.

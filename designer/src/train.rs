@@ -3,7 +3,7 @@
 use crate::deal::deal;
 use crate::mailbox::Mailbox;
 use crate::pool::Pool;
-use crate::ring::{Ring, Setup};
+use crate::ring::{Ring, Setup, check_sizes};
 use crate::step::{Flight, Stepper};
 use crate::watch::{StepWatch, TestSum};
 use crate::{DesignerError, Emitter, Prepared};
@@ -66,6 +66,7 @@ fn initialise<'a, W: Write>(
 ) -> Result<Mailbox<'a>, DesignerError> {
     let prepared = training.prepared;
     let (layers, relays) = (prepared.model.layers(), &prepared.relays);
+    check_sizes(layers, prepared.micro_batches(), prepared.micro_batch_size())?;
     let keys = KeyPair::generate(training.args.suite.into(), &mut SystemRng);
     let Started { listener, url, metrics } = started;
     let config = EndpointConfig { listener, metrics, limits: limits(layers.len(), relays.hops) };

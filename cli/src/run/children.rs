@@ -10,7 +10,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
@@ -78,9 +78,12 @@ impl Children {
     ) -> anyhow::Result<()> {
         let log = folder.path().join("logs").join(format!("{name}.log"));
         let file = File::create(&log).with_context(|| log.display().to_string())?;
-        let out = if events.is_some() { Stdio::piped() } else { file.try_clone()?.into() };
+        let out = if events.is_some() { Stdio::piped() } else { Stdio::null() };
         let mut command = Command::new(program);
-        command.args(flags).stdin(Stdio::null()).stdout(out).stderr(file).kill_on_drop(true);
+        // Through a pipe and from the root folder: a layer's process shall not read the model's name
+        // off the path of its own log.
+        command.args(flags).current_dir("/").kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(out).stderr(Stdio::piped());
         // A group of its own, so that Ctrl-C reaches only this process, which then ends all in order.
         command.process_group(0).env_clear().envs(environment());
         let mut child =
@@ -90,7 +93,9 @@ impl Children {
         if let (Some(events), Some(out)) = (events, child.stdout.take()) {
             tokio::spawn(forward(out, events));
         }
-        let watch = tokio::spawn(watch(child, name.to_owned(), log, self.exits_send.clone()));
+        let copying = child.stderr.take().map(|err| tokio::spawn(copy(err, file.into())));
+        let exits = self.exits_send.clone();
+        let watch = tokio::spawn(watch(child, name.to_owned(), log, copying, exits));
         self.running.push(Running { pid, watch });
         Ok(())
     }
@@ -125,11 +130,27 @@ impl Children {
     }
 }
 
-async fn watch(mut child: Child, name: String, log: PathBuf, exits: mpsc::UnboundedSender<Exit>) {
+/// Copies a process's log until it ends.
+async fn copy(mut from: impl AsyncRead + Unpin, mut to: tokio::fs::File) {
+    // A full disk costs the log, not the training.
+    let _ = tokio::io::copy(&mut from, &mut to).await;
+    let _ = to.flush().await;
+}
+
+async fn watch(
+    mut child: Child,
+    name: String,
+    log: PathBuf,
+    copying: Option<tokio::task::JoinHandle<()>>,
+    exits: mpsc::UnboundedSender<Exit>,
+) {
     let (how, in_order) = match child.wait().await {
         Ok(status) => (status.to_string(), status.success()),
         Err(error) => (error.to_string(), false),
     };
+    if let Some(copying) = copying {
+        let _ = copying.await;
+    }
     let _ = exits.send(Exit { name, how, in_order, log });
 }
 

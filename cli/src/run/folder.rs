@@ -1,15 +1,23 @@
-//! The folder of a run: logs, tokens, secret, weights. For its user only.
+//! The folders of a run, for its user only.
+//!
+//! Logs, secret and weights stay where the user finds them. What the nodes are pointed to lies in a
+//! temporary folder of another name: a path must not tell a layer's process the model's name.
 
 use crate::args::ModelArgs;
 use anyhow::Context;
 use mixnn_crds::MixNNModel;
+use mixnn_protocol::{NodeId, SystemRng};
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The folder of a run.
-pub struct RunFolder(PathBuf);
+/// The folders of a run.
+pub struct RunFolder {
+    kept: PathBuf,
+    /// Gone with this value.
+    nodes: tempfile::TempDir,
+}
 
 impl RunFolder {
     /// Makes the folder that was asked for, or the next free `run/NAME-N`.
@@ -22,18 +30,18 @@ impl RunFolder {
         // Children are told absolute paths: they may not share this process's working folder.
         let folder = folder.canonicalize().with_context(|| folder.display().to_string())?;
         private(&folder.join("logs"))?;
-        private(&folder.join("tokens"))?;
-        Ok(Self(folder))
+        let nodes = tempfile::Builder::new().prefix("mixnn-").tempdir()?;
+        Ok(Self { kept: folder, nodes })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.kept
     }
 
-    /// Writes a file that only its user can read.
-    pub fn write_private(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
-        let path = self.0.join(name);
+    /// Writes a file for a node under a random name; only its user can read it.
+    pub fn write_for_node(&self, text: &str) -> anyhow::Result<PathBuf> {
+        let path = self.nodes.path().join(NodeId::random(&mut SystemRng).to_string());
         let write = || {
             let mut options = OpenOptions::new();
             let mut file =

@@ -125,7 +125,7 @@ async fn one_process(
     children: &mut Children,
 ) -> anyhow::Result<Outcome> {
     let mut designer: Vec<OsString> = vec!["reference".into(), "--die-with-parent".into()];
-    designer.extend(model_flags(args, folder, "reference.safetensors"));
+    designer.extend(model_flags(args, folder, "reference.safetensors")?);
     let (send, events) = mpsc::channel(64);
     children.start("reference", &binary("mixnn-designer")?, designer, folder, Some(send))?;
     follow("one process", events, children).await
@@ -156,7 +156,7 @@ async fn distributed(
         starts.push((format!("layer-{i}"), layer.clone(), flags));
     }
     let mut owner: Vec<OsString> = vec!["train".into()];
-    owner.extend(model_flags(args, folder, "model.safetensors"));
+    owner.extend(model_flags(args, folder, "model.safetensors")?);
     owner.extend(platform.admit_designer(folder)?);
     let service = platform.serve(folder).await?;
     for (name, binary, mut flags) in starts {
@@ -169,20 +169,28 @@ async fn distributed(
     follow("over mix relays", events, children).await
 }
 
-fn model_flags(args: &ModelArgs, folder: &RunFolder, weights: &str) -> Vec<OsString> {
+/// Absolute paths: the designer does not run in this process's folder.
+fn model_flags(
+    args: &ModelArgs,
+    folder: &RunFolder,
+    weights: &str,
+) -> anyhow::Result<Vec<OsString>> {
+    let absolute = |path: &Path| {
+        std::path::absolute(path).with_context(|| format!("the path {}", path.display()))
+    };
     let secret = args.owner_secret.clone().unwrap_or_else(|| folder.path().join("owner-secret"));
     let mut flags: Vec<OsString> = vec![
         "--file".into(),
-        args.file.clone().into(),
+        absolute(&args.file)?.into(),
         "--owner-secret".into(),
-        secret.into(),
+        absolute(&secret)?.into(),
         "--weights".into(),
         folder.path().join(weights).into(),
     ];
     if let Some(data) = &args.data {
-        flags.extend(["--data".into(), data.clone().into()]);
+        flags.extend(["--data".into(), absolute(data)?.into()]);
     }
-    flags
+    Ok(flags)
 }
 
 /// Draws a designer's events until it is done, or a process ends before its time.

@@ -67,14 +67,14 @@ impl Platform {
             host_domain: name.to_owned(),
             node_domain: "local".to_owned(),
         });
-        let path = folder.write_private(&format!("tokens/{name}"), &token)?;
+        let path = folder.write_for_node(&token)?;
         Ok(vec!["--token-file".into(), path.into()])
     }
 
     /// Starts the registration service.
     pub async fn serve(self, folder: &RunFolder) -> anyhow::Result<Running> {
         let (tls, ca) = certificates().context("making certificates")?;
-        let ca = folder.write_private("ca.pem", &ca)?;
+        let ca = folder.write_for_node(&ca)?;
         let issuer = tokio::task::spawn_blocking(Issuer::generate).await??;
         let registry = Registry::new(self.suite, issuer.public_der()?);
         let service = Service::new(self.tokens, issuer, registry);

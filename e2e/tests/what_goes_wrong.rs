@@ -1,0 +1,167 @@
+//! Each fault ends with one clear error, a code that is not zero, and nobody left running.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{LENET5, Running, Spec, bin_dir, long, mixnn, run, runner_pid, signal, stderr};
+use rustix::process::Signal;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// Runs a model's text and gives the error, which must be the last thing said.
+fn error_of(text: &str, more: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.yaml");
+    std::fs::write(&file, text).unwrap();
+    let output = run(folder.path(), &[&["run", "-f", file.to_str().unwrap()], more].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert_eq!(said.matches("error:").count(), 1, "{said}");
+    said
+}
+
+fn model() -> String {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::read_to_string(Spec::default().write(folder.path())).unwrap()
+}
+
+#[test]
+fn an_unknown_field_is_named_with_its_place() {
+    let said = error_of(&model().replace("\"padding\"", "\"pading\""), &[]);
+    assert!(said.contains("spec.layers[0].ops[0]") && said.contains("`pading`"), "{said}");
+}
+
+#[test]
+fn a_shape_that_does_not_fit_names_layer_op_and_both_shapes() {
+    let said = error_of(&model().replace("\"in\": 400", "\"in\": 401"), &[]);
+    for part in ["\"fc1\"", "op 1", "linear", "401", "[400]"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+}
+
+fn on_files() -> String {
+    model().replace(r#"{"digits": {"train": 650, "test": 100}}"#, r#"{"idx": {}}"#)
+}
+
+#[test]
+fn missing_data_says_what_to_give() {
+    let said = error_of(&on_files(), &[]);
+    assert!(said.contains("--data DIR") && said.contains("train-images"), "{said}");
+    let empty = tempfile::tempdir().unwrap();
+    let said = error_of(&on_files(), &["--data", empty.path().to_str().unwrap()]);
+    assert!(said.contains("train-images-idx3-ubyte"), "{said}");
+}
+
+#[test]
+fn a_truncated_data_file_is_named() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().to_str().unwrap();
+    let made =
+        run(data.path(), &["data", "digits", "--out", folder, "--train", "100", "--test", "10"]);
+    assert!(made.status.success());
+    let file = data.path().join("train-images-idx3-ubyte");
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
+    let said = error_of(&on_files(), &["--data", folder]);
+    assert!(said.contains("train-images-idx3-ubyte") && said.contains("cut short"), "{said}");
+    std::fs::write(&file, [bytes.as_slice(), &[0]].concat()).unwrap();
+    let said = error_of(&on_files(), &["--data", folder]);
+    assert!(said.contains("goes on after"), "{said}");
+}
+
+#[test]
+fn a_loss_that_is_not_finite_ends_the_training() {
+    let said = error_of(&model().replace("\"lr\": 0.03", "\"lr\": 1e30"), &[]);
+    assert!(said.contains("the loss is not finite") && said.contains("learning rate"), "{said}");
+}
+
+/// Programs of one name replaced by a script that may call the real one.
+fn with_wrapper(name: &str, script: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for program in ["mixnn-designer", "mixnn-layer", "mixnn-relay"] {
+        std::os::unix::fs::symlink(bin_dir().join(program), folder.path().join(program)).unwrap();
+    }
+    let path = folder.path().join(name);
+    std::fs::remove_file(&path).unwrap();
+    let real = bin_dir().join(name).display().to_string();
+    std::fs::write(&path, format!("#!/bin/sh\n{}\n", script.replace("REAL", &real))).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+fn run_with(bin: &Path, spec: &Spec) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let file = spec.write(folder.path());
+    let output = mixnn(folder.path())
+        .env("MIXNN_BIN_DIR", bin)
+        .args(["run", "-f", file.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let weights = std::fs::read_dir(folder.path().join("run")).unwrap().flatten().next().unwrap();
+    assert!(!weights.path().join("model.safetensors").exists(), "nothing is half-written");
+    stderr(&output)
+}
+
+/// A batch whose convolution needs gigabytes, in a process that may have two and a half.
+#[test]
+fn a_layer_out_of_memory_is_named() {
+    let bin = with_wrapper("mixnn-layer", "ulimit -v 2500000; exec REAL \"$@\"");
+    let layers = r#"[
+        {"name": "greedy", "ops": [{"conv2d": {"in": 1, "out": 900, "kernel": 3, "padding": 1}}, {"maxPool2d": {"kernel": 28}}, {"flatten": {}}]},
+        {"name": "last", "ops": [{"linear": {"in": 900, "out": 10}}]}]"#;
+    let said = run_with(
+        bin.path(),
+        &Spec { layers, batch: 1000, train: 1000, micro_batches: 1, ..Spec::default() },
+    );
+    assert!(said.contains("layer \"greedy\"") && said.contains("out of memory"), "{said}");
+}
+
+#[test]
+fn a_program_that_does_not_start_shows_why() {
+    let script = "echo 'error while loading shared libraries: libtorch.so: cannot open shared object file' >&2; exit 127";
+    let bin = with_wrapper("mixnn-layer", script);
+    let said = run_with(bin.path(), &Spec::default());
+    assert!(said.contains("ended before its time") && said.contains("libtorch.so"), "{said}");
+}
+
+#[test]
+fn a_missing_program_says_how_to_build_it() {
+    let empty = tempfile::tempdir().unwrap();
+    let said = run_with(empty.path(), &Spec { layers: LENET5, ..Spec::default() });
+    assert!(said.contains("make build"), "{said}");
+}
+
+/// A killed process of each kind ends the run within moments.
+#[test]
+fn a_killed_process_ends_all() {
+    for program in ["mixnn-relay", "mixnn-layer", "mixnn-designer"] {
+        let running = Running::start(&long());
+        let children = running.all_children();
+        signal(running.children(program)[0], Signal::KILL);
+        let (code, said) = running.ended(&children);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("ended before its time (signal: 9"), "{program}: {said}");
+        assert!(said.contains("logs are in"), "{said}");
+    }
+}
+
+#[test]
+fn an_interrupt_ends_all_and_says_what_is_left() {
+    let running = Running::start(&long());
+    let children = running.all_children();
+    assert_eq!(children.len(), 3 + 5 + 1);
+    signal(runner_pid(&running), Signal::INT);
+    let (code, said) = running.ended(&children);
+    assert_eq!(code, Some(130), "{said}");
+    assert!(said.contains("interrupted") && said.contains("secret-name-1"), "{said}");
+}
+
+#[test]
+fn children_do_not_outlive_a_runner_that_is_killed() {
+    let running = Running::start(&long());
+    let children = running.all_children();
+    signal(runner_pid(&running), Signal::KILL);
+    running.ended(&children);
+}
