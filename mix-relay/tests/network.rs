@@ -1,0 +1,228 @@
+//! Endpoints and relays on real sockets.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Addresses, Node, RunningRelay, Tap, draw, until};
+use mixnn_protocol::sizes::{CELL, FRAME_DATA};
+use mixnn_protocol::{Kind, MessageHeader};
+use mixnn_transport::{Event, Limits};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+const WAIT: Duration = Duration::from_secs(10);
+
+fn header(step: u64) -> MessageHeader {
+    MessageHeader { kind: Kind::Activation, term: 1, attempt: 0, step, micro_batch: 0 }
+}
+
+fn message(node: &Node) -> (MessageHeader, Vec<u8>) {
+    loop {
+        match node.events.recv(WAIT).expect("a message") {
+            Event::Message { message, .. } => return (message.header, message.payload),
+            _ => {}
+        }
+    }
+}
+
+/// A sender, relays, a receiver, and who is where.
+fn network(relays: usize) -> (Node, Vec<RunningRelay>, Node, Addresses) {
+    let (from, to) = (Node::start(), Node::start());
+    let relays: Vec<_> = (0..relays).map(|_| RunningRelay::start(Limits::default())).collect();
+    let mut nodes: Addresses = relays.iter().map(|r| (r.reference.id, r.url.clone())).collect();
+    nodes.extend([(from.id, from.url.clone()), (to.id, to.url.clone())]);
+    (from, relays, to, nodes)
+}
+
+fn publish(nodes: &Addresses, relays: &[RunningRelay], ends: &[&Node]) {
+    relays.iter().for_each(|r| r.set_directory(nodes));
+    ends.iter().for_each(|n| n.endpoint.set_directory(nodes.clone()));
+}
+
+/// Waits until every relay of a lane has taken its letter.
+fn installed(relays: &[&RunningRelay], letters: u64) {
+    until("letters", || relays.iter().map(|r| r.counters.letters_in.get()).sum::<u64>() >= letters);
+    std::thread::sleep(Duration::from_millis(100));
+}
+
+#[test]
+fn messages_of_every_size_cross_one_to_five_relays() {
+    for hops in 1..=5 {
+        let (from, relays, to, nodes) = network(hops);
+        publish(&nodes, &relays, &[&from, &to]);
+        let path: Vec<_> = relays.iter().collect();
+        let keys = draw(&from, to.id, &path, &[], 64);
+        to.endpoint.install_receive(7, keys.receiving);
+        from.endpoint.install_send(3, keys.sending, 64);
+        installed(&path, hops as u64);
+        for (step, size) in
+            [0, 1, FRAME_DATA, FRAME_DATA + 1, 20 * FRAME_DATA].into_iter().enumerate()
+        {
+            let payload: Vec<u8> = (0..size).map(|i| (i * 31 + step) as u8).collect();
+            from.endpoint.send(3, header(step as u64), payload.clone());
+            assert_eq!(message(&to), (header(step as u64), payload), "{hops} hops, {size} bytes");
+        }
+        from.endpoint.shutdown(WAIT);
+        to.endpoint.shutdown(WAIT);
+    }
+}
+
+#[test]
+fn only_cells_and_letters_of_one_size_are_on_the_wire_and_links_share_nothing() {
+    let (from, relays, to, mut nodes) = network(3);
+    let taps: Vec<Tap> = relays.iter().map(|r| Tap::before(&r.url)).collect();
+    let last = Tap::before(&to.url);
+    for (relay, tap) in relays.iter().zip(&taps) {
+        nodes.insert(relay.reference.id, tap.url.clone());
+    }
+    nodes.insert(to.id, last.url.clone());
+    publish(&nodes, &relays, &[&from, &to]);
+    let path: Vec<_> = relays.iter().collect();
+    let keys = draw(&from, to.id, &path, &[&relays[1]], 64);
+    to.endpoint.install_receive(0, keys.receiving);
+    from.endpoint.install_send(0, keys.sending, 64);
+    installed(&path, 6);
+    // Zeros: whatever repeats would be seen.
+    from.endpoint.send(0, header(1), vec![0; 2 * FRAME_DATA]);
+    assert_eq!(message(&to).1.len(), 2 * FRAME_DATA);
+    let mut cells: Vec<Vec<u8>> = Vec::new();
+    let mut letters = 0;
+    for tap in taps.iter().chain([&last]) {
+        for (path, body) in tap.requests() {
+            match path.as_str() {
+                "/v1/letters" => {
+                    assert_eq!(body.len(), CELL);
+                    letters += 1;
+                }
+                "/v1/cells" => {
+                    assert!(!body.is_empty() && body.len() % CELL == 0, "{} bytes", body.len());
+                    cells.extend(body.chunks(CELL).map(<[u8]>::to_vec));
+                }
+                other => panic!("a request to {other}"),
+            }
+        }
+    }
+    assert_eq!((letters, cells.len()), (6, 2 * 4));
+    let mut seen = std::collections::HashSet::new();
+    for window in cells.iter().flat_map(|cell| cell.windows(8)) {
+        assert!(seen.insert(window), "eight bytes come twice");
+    }
+}
+
+#[test]
+fn a_full_lane_does_not_stop_another() {
+    let (from, relays, to, nodes) = network(1);
+    publish(&nodes, &relays, &[&from, &to]);
+    let path = [&relays[0]];
+    let narrow = draw(&from, to.id, &path, &[], 1);
+    let wide = draw(&from, to.id, &path, &[], 64);
+    installed(&path, 2);
+    to.endpoint.install_receive(0, narrow.receiving);
+    to.endpoint.install_receive(1, wide.receiving);
+    from.endpoint.install_send(0, narrow.sending, 1);
+    from.endpoint.install_send(1, wide.sending, 64);
+    // Five cells do not fit into a quota of one: the owner is told, the other lane goes on.
+    from.endpoint.send(0, header(1), vec![1; 5 * FRAME_DATA]);
+    from.endpoint.send(1, header(2), b"through".to_vec());
+    assert_eq!(message(&to).1, b"through");
+    assert!(matches!(from.events.recv(WAIT), Some(Event::LaneFault { lane: 0, .. })));
+}
+
+#[test]
+fn a_receiver_that_comes_back_is_reached_again() {
+    let (from, relays, to, nodes) = network(1);
+    publish(&nodes, &relays, &[&from, &to]);
+    let path = [&relays[0]];
+    let keys = draw(&from, to.id, &path, &[], 64);
+    installed(&path, 1);
+    to.endpoint.install_receive(0, keys.receiving.clone());
+    from.endpoint.install_send(0, keys.sending, 64);
+    from.endpoint.send(0, header(1), b"first".to_vec());
+    assert_eq!(message(&to).1, b"first");
+    // The same node at another address: the relay's link to the old one ends.
+    to.endpoint.shutdown(WAIT);
+    until("the link breaks", || relays[0].counters.dropped("link_broken") > 0);
+    assert!(from.events.try_recv().is_none(), "the sender sees nothing of it");
+}
+
+/// Sends bytes and gives the status line of the answer, if any.
+fn raw(url: &str, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
+    stream.set_read_timeout(Some(WAIT)).unwrap();
+    let _ = stream.write_all(bytes);
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned()
+}
+
+fn post(path: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+#[test]
+fn rubbish_changes_nothing_and_is_counted() {
+    let relay =
+        RunningRelay::start(Limits { read: Duration::from_millis(200), ..Limits::default() });
+    let dropped = |reason| relay.counters.dropped(reason);
+    let url = relay.url.as_str();
+    raw(url, b"\x16\x03\x01 this is not HTTP\r\n\r\n");
+    until("bad HTTP", || dropped("bad_http") == 1);
+    assert!(raw(url, b"GET /v1/cells HTTP/1.1\r\nHost: x\r\n\r\n").contains("404"));
+    assert!(raw(url, &post("/v1/letters", &[0; CELL - 1])).contains("400"));
+    assert!(raw(url, &post("/v1/letters", &[0; CELL + 1])).contains("400"));
+    assert!(raw(url, &post("/v1/letters", &[0; 10 * CELL])).contains("400"));
+    until("letters of a wrong size", || dropped("letter_size") == 3);
+    // Of the right size the answer is always the same.
+    assert!(raw(url, &post("/v1/letters", &[7; CELL])).contains("202"));
+    until("an unknown version", || dropped("letter_version") == 1);
+    assert!(raw(url, &post("/v1/cells", &[7; 3 * CELL])).contains("202"));
+    until("unknown tags", || dropped("unknown_tag") == 3);
+    assert!(raw(url, &post("/v1/cells", &[7; CELL + 5])).contains("400"));
+    until("a truncated cell", || dropped("truncated_cell") == 1);
+    assert_eq!(relay.counters.letters_out.get() + relay.counters.cells_out.get(), 0);
+}
+
+#[test]
+fn slow_drips_are_cut_off() {
+    let relay =
+        RunningRelay::start(Limits { read: Duration::from_millis(200), ..Limits::default() });
+    let connect = || {
+        let stream = TcpStream::connect(relay.url.strip_prefix("http://").unwrap()).unwrap();
+        stream.set_read_timeout(Some(WAIT)).unwrap();
+        stream
+    };
+    // Each holds its connection open and says no more.
+    let mut header = connect();
+    header.write_all(b"POST /v1/cells HTTP/1.1\r\nHo").unwrap();
+    let mut cell = connect();
+    cell.write_all(&post("/v1/cells", &[0; 2 * CELL])[..CELL + 100]).unwrap();
+    let mut letter = connect();
+    letter.write_all(&post("/v1/letters", &[0; CELL])[..300]).unwrap();
+    for stream in [&mut header, &mut cell, &mut letter] {
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).expect("the relay ends the connection");
+    }
+    for reason in ["slow_cell", "slow_letter", "bad_http"] {
+        until(reason, || relay.counters.dropped(reason) == 1);
+    }
+    until("no connection is left", || relay.counters.connections.get() == 0);
+}
+
+#[test]
+fn connections_beyond_the_bound_are_refused() {
+    let relay = RunningRelay::start(Limits { connections_per_peer: 3, ..Limits::default() });
+    let address = relay.url.strip_prefix("http://").unwrap();
+    let held: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
+    until("three connections", || relay.counters.connections.get() == 3);
+    let mut fourth = TcpStream::connect(address).unwrap();
+    fourth.set_read_timeout(Some(WAIT)).unwrap();
+    assert!(matches!(fourth.read(&mut [0]), Ok(0) | Err(_)));
+    assert_eq!(relay.counters.dropped("connections_full"), 1);
+    drop(held);
+    until("places are given back", || relay.counters.connections.get() == 0);
+    assert!(raw(&relay.url, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").contains("200"));
+}
