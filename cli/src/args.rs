@@ -82,6 +82,9 @@ pub struct RunArgs {
     /// Train in one process too, and compare time and bits
     #[arg(long)]
     pub compare: bool,
+    /// Seconds without a word from any layer before a step is taken back, and then given up
+    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    pub stall: u64,
 }
 
 #[derive(Args)]

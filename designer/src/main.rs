@@ -8,6 +8,7 @@ use mixnn_events::{Event, Failed, Outcome};
 use mixnn_node::{LogFormat, NodeArgs};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The owner's side of a model: trains and tests it over layer pods, or in one process.
 ///
@@ -32,6 +33,9 @@ enum Command {
         model: ModelArgs,
         #[command(flatten)]
         node: NodeArgs,
+        /// Seconds without a word from any layer before a step is taken back.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..), value_name = "SECONDS")]
+        stall: u64,
     },
     /// Train the same in this one process.
     Reference {
@@ -83,12 +87,18 @@ fn main() -> ExitCode {
 
 fn run(command: &Command, emit: &mut Emitter<std::io::Stdout>) -> Result<Outcome, DesignerError> {
     match command {
-        Command::Train { model, node } => {
+        Command::Train { model, node, stall } => {
             let started = mixnn_node::start(node)?;
             let profile = mixnn_nn::profile::pin()?;
             let prepared = model.prepare()?;
             let weights = model.weights.as_deref();
-            let training = Training { prepared: &prepared, args: node, profile, weights };
+            let training = Training {
+                prepared: &prepared,
+                args: node,
+                profile,
+                weights,
+                stall: Duration::from_secs(*stall),
+            };
             run_training(&training, started, emit)
         }
         Command::Reference { model, die_with_parent } => {

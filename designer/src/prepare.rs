@@ -30,7 +30,14 @@ pub fn prepare(file: &Path, data: Option<&Path>, owner: &Path) -> Result<Prepare
     let model = Model::new(spec.layers, spec.training, &data.sample_shape()?, data.classes);
     let file = file.display().to_string();
     let model = model.map_err(|problems| DesignerError::Model { file, problems })?;
-    Ok(Prepared { model, relays: spec.relays, data, owner: secret::load_or_make(owner)? })
+    let prepared =
+        Prepared { model, relays: spec.relays, data, owner: secret::load_or_make(owner)? };
+    if prepared.steps_per_epoch() == 0 {
+        let (n, m) = (prepared.data.train.len(), prepared.micro_batches());
+        let problem = format!("{n} training samples, fewer than the {m} of training.microBatches");
+        return Err(mixnn_data::DataError::Mismatch(problem).into());
+    }
+    Ok(prepared)
 }
 
 impl Prepared {

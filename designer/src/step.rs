@@ -9,8 +9,6 @@ use mixnn_protocol::control::Command;
 use mixnn_protocol::{Kind, Message};
 use std::time::Duration;
 
-/// Without a word from any layer for so long, a step is taken back.
-const STALL: Duration = Duration::from_secs(30);
 /// So often in a row, then the training ends.
 const ATTEMPTS: u32 = 3;
 
@@ -30,6 +28,8 @@ pub(crate) struct Stepper<'m, 'b, 'p> {
     pub(crate) prepared: &'p Prepared,
     /// Steps that every layer has applied.
     pub(crate) committed: u64,
+    /// Without a word from any layer for so long, a step is taken back.
+    pub(crate) stall: Duration,
 }
 
 impl Stepper<'_, '_, '_> {
@@ -88,7 +88,7 @@ impl Stepper<'_, '_, '_> {
             (m.header.kind, m.header.step, m.header.micro_batch)
                 == (Kind::Activation, step, micro_batch)
         };
-        let next = self.mailbox.wait(STALL, |mailbox| {
+        let next = self.mailbox.wait(self.stall, |mailbox| {
             let at = mailbox.outputs.iter().position(wanted)?;
             mailbox.outputs.remove(at)
         })?;
@@ -102,7 +102,7 @@ impl Stepper<'_, '_, '_> {
 
     fn take_loss(&mut self, flight: &mut Flight) -> Result<bool, DesignerError> {
         let wanted = (flight.number, flight.done);
-        let next = self.mailbox.wait(STALL, |mailbox| {
+        let next = self.mailbox.wait(self.stall, |mailbox| {
             let at = mailbox.losses.iter().position(|l| (l.0, l.1) == wanted)?;
             mailbox.losses.remove(at)
         })?;
@@ -117,7 +117,7 @@ impl Stepper<'_, '_, '_> {
         let all = |mailbox: &mut Mailbox<'_>| {
             mailbox.known.iter().all(|known| known.applied >= number).then_some(())
         };
-        let committed = self.mailbox.wait(STALL, all)?.is_some();
+        let committed = self.mailbox.wait(self.stall, all)?.is_some();
         if committed {
             self.committed = number;
         }
@@ -129,7 +129,7 @@ impl Stepper<'_, '_, '_> {
         let attempt = self.mailbox.next_attempt();
         if attempt > ATTEMPTS {
             let what = format!("step {}, in {ATTEMPTS} attempts", flight.number);
-            return Err(DesignerError::Deadline { seconds: STALL.as_secs(), what });
+            return Err(DesignerError::Deadline { seconds: self.stall.as_secs(), what });
         }
         tracing::warn!(
             step = flight.number,
@@ -138,7 +138,7 @@ impl Stepper<'_, '_, '_> {
         );
         self.mailbox.command_all(&Command::Rollback, self.committed)?;
         self.mailbox
-            .wait_for_all(STALL, "an answer to a rollback", |k| k.rolled_back >= attempt)?;
+            .wait_for_all(self.stall, "an answer to a rollback", |k| k.rolled_back >= attempt)?;
         for known in &mut self.mailbox.known {
             known.applied = self.committed;
         }

@@ -21,8 +21,6 @@ use std::time::Duration;
 
 /// For lanes to come up, and for layers to be built.
 const SET_UP: Duration = Duration::from_secs(60);
-/// For a test batch.
-const TEST: Duration = Duration::from_secs(60);
 /// For digests and weights.
 const COLLECT: Duration = Duration::from_secs(60);
 /// For what is queued at the end.
@@ -40,6 +38,8 @@ pub struct Training<'a> {
     pub profile: Profile,
     /// Where the weights are written at the end, if anywhere.
     pub weights: Option<&'a Path>,
+    /// Without a word from any layer for so long, a step is taken back; then the training ends.
+    pub stall: Duration,
 }
 
 /// Runs the four phases.
@@ -146,11 +146,12 @@ fn train<W: Write>(
     for epoch in 1..=prepared.model.training().epochs {
         emit.emit(&Event::Phase(Phase::Training));
         watch.resume();
-        let mut stepper = Stepper { mailbox: &mut *mailbox, prepared, committed };
+        let mut stepper =
+            Stepper { mailbox: &mut *mailbox, prepared, committed, stall: training.stall };
         run_epoch(&mut stepper, epoch, &mut watch, emit)?;
         committed = stepper.committed;
         emit.emit(&Event::Phase(Phase::Testing));
-        tested = test(prepared, mailbox, epoch)?;
+        tested = test(prepared, mailbox, epoch, training.stall)?;
         emit.emit(&Event::Tested(tested.clone()));
     }
     emit.emit(&Event::Phase(Phase::Finishing));
@@ -213,6 +214,7 @@ fn test(
     prepared: &Prepared,
     mailbox: &mut Mailbox<'_>,
     epoch: u32,
+    stall: Duration,
 ) -> Result<Tested, DesignerError> {
     let mut sum = TestSum::new(epoch);
     let mut batches = prepared.test_batches().enumerate();
@@ -228,7 +230,7 @@ fn test(
             on_their_way.push_back((number as u64, batch.labels));
         }
         let Some((number, labels)) = on_their_way.pop_front() else { return Ok(sum.finish()) };
-        let output = mailbox.wait(TEST, |mailbox| {
+        let output = mailbox.wait(stall, |mailbox| {
             let wanted = |m: &mixnn_protocol::Message| {
                 m.header.kind == Kind::Evaluation && m.header.step == number
             };
@@ -237,7 +239,7 @@ fn test(
         })?;
         let Some(output) = output else {
             let what = format!("the output of test batch {number}");
-            return Err(DesignerError::Deadline { seconds: TEST.as_secs(), what });
+            return Err(DesignerError::Deadline { seconds: stall.as_secs(), what });
         };
         let samples = labels.size()[0] as usize;
         let loss = cross_entropy(&tensor_from_wire(&output.payload)?, &labels, samples)?;

@@ -165,3 +165,42 @@ fn children_do_not_outlive_a_runner_that_is_killed() {
     signal(runner_pid(&running), Signal::KILL);
     running.ended(&children);
 }
+
+/// A relay that stops reading: steps are taken back, then given up in the owner's terms.
+#[test]
+fn a_relay_that_stops_reading_ends_the_run() {
+    let running = Running::start_with(&long(), &["--stall", "2"]);
+    let children = running.all_children();
+    signal(running.children("mixnn-relay")[0], Signal::STOP);
+    let (code, said) = running.ended(&children);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("gave up after 2 s"), "{said}");
+}
+
+/// A stop that ends in time costs a step that is taken back, and nothing else.
+#[test]
+fn a_relay_that_goes_on_in_time_costs_nothing_but_time() {
+    let spec = Spec { train: 4000, ..Spec::default() };
+    let running = Running::start_with(&spec, &["--stall", "1", "--compare"]);
+    let children = running.all_children();
+    let relay = running.children("mixnn-relay")[0];
+    signal(relay, Signal::STOP);
+    std::thread::sleep(std::time::Duration::from_millis(1300));
+    signal(relay, Signal::CONT);
+    let (code, said) = running.ended(&children);
+    assert_eq!(code, Some(0), "the weights are those of one process: {said}");
+}
+
+#[test]
+fn a_libtorch_of_another_version_is_refused_before_anything_is_built() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("build-version"), "2.1.0").unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let output = std::process::Command::new(root.join("scripts/libtorch.sh"))
+        .env("LIBTORCH", folder.path())
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let said = stderr(&output);
+    assert!(said.contains("holds version '2.1.0', tch needs 2.13.0"), "{said}");
+}

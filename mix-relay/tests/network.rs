@@ -7,7 +7,7 @@ mod common;
 use common::{Addresses, Node, RunningRelay, Tap, draw, until};
 use mixnn_protocol::sizes::{CELL, FRAME_DATA};
 use mixnn_protocol::{Kind, MessageHeader};
-use mixnn_transport::{Event, Limits};
+use mixnn_transport::{Endpoint, EndpointConfig, Event, Limits};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -20,9 +20,9 @@ fn header(step: u64) -> MessageHeader {
 
 fn message(node: &Node) -> (MessageHeader, Vec<u8>) {
     loop {
-        match node.events.recv(WAIT).expect("a message") {
-            Event::Message { message, .. } => return (message.header, message.payload),
-            _ => {}
+        let event = node.events.recv(WAIT).expect("a message");
+        if let Event::Message { message, .. } = event {
+            return (message.header, message.payload);
         }
     }
 }
@@ -141,10 +141,22 @@ fn a_receiver_that_comes_back_is_reached_again() {
     from.endpoint.install_send(0, keys.sending, 64);
     from.endpoint.send(0, header(1), b"first".to_vec());
     assert_eq!(message(&to).1, b"first");
-    // The same node at another address: the relay's link to the old one ends.
+    // The same address, a new process: the relay connects again by itself.
+    let address = to.url.strip_prefix("http://").unwrap();
     to.endpoint.shutdown(WAIT);
     until("the link breaks", || relays[0].counters.dropped("link_broken") > 0);
-    assert!(from.events.try_recv().is_none(), "the sender sees nothing of it");
+    let listener = std::net::TcpListener::bind(address).unwrap();
+    let config = EndpointConfig { listener, metrics: None, limits: Limits::default() };
+    let (endpoint, events) = Endpoint::start(config).unwrap();
+    let again = Node { id: to.id, url: to.url.clone(), endpoint, events };
+    again.endpoint.install_receive(0, keys.receiving);
+    until("a message after the restart", || {
+        from.endpoint.send(0, header(2), b"second".to_vec());
+        std::thread::sleep(Duration::from_millis(100));
+        again.events.try_recv().is_some_and(
+            |e| matches!(e, Event::Message { message, .. } if message.payload == b"second"),
+        )
+    });
 }
 
 /// Sends bytes and gives the status line of the answer, if any.
@@ -172,16 +184,16 @@ fn rubbish_changes_nothing_and_is_counted() {
     raw(url, b"\x16\x03\x01 this is not HTTP\r\n\r\n");
     until("bad HTTP", || dropped("bad_http") == 1);
     assert!(raw(url, b"GET /v1/cells HTTP/1.1\r\nHost: x\r\n\r\n").contains("404"));
-    assert!(raw(url, &post("/v1/letters", &[0; CELL - 1])).contains("400"));
-    assert!(raw(url, &post("/v1/letters", &[0; CELL + 1])).contains("400"));
-    assert!(raw(url, &post("/v1/letters", &[0; 10 * CELL])).contains("400"));
+    assert!(raw(url, &post("/v1/letters", &vec![0; CELL - 1])).contains("400"));
+    assert!(raw(url, &post("/v1/letters", &vec![0; CELL + 1])).contains("400"));
+    assert!(raw(url, &post("/v1/letters", &vec![0; 10 * CELL])).contains("400"));
     until("letters of a wrong size", || dropped("letter_size") == 3);
     // Of the right size the answer is always the same.
-    assert!(raw(url, &post("/v1/letters", &[7; CELL])).contains("202"));
+    assert!(raw(url, &post("/v1/letters", &vec![7; CELL])).contains("202"));
     until("an unknown version", || dropped("letter_version") == 1);
-    assert!(raw(url, &post("/v1/cells", &[7; 3 * CELL])).contains("202"));
+    assert!(raw(url, &post("/v1/cells", &vec![7; 3 * CELL])).contains("202"));
     until("unknown tags", || dropped("unknown_tag") == 3);
-    assert!(raw(url, &post("/v1/cells", &[7; CELL + 5])).contains("400"));
+    assert!(raw(url, &post("/v1/cells", &vec![7; CELL + 5])).contains("400"));
     until("a truncated cell", || dropped("truncated_cell") == 1);
     assert_eq!(relay.counters.letters_out.get() + relay.counters.cells_out.get(), 0);
 }
@@ -199,9 +211,9 @@ fn slow_drips_are_cut_off() {
     let mut header = connect();
     header.write_all(b"POST /v1/cells HTTP/1.1\r\nHo").unwrap();
     let mut cell = connect();
-    cell.write_all(&post("/v1/cells", &[0; 2 * CELL])[..CELL + 100]).unwrap();
+    cell.write_all(&post("/v1/cells", &vec![0; 2 * CELL])[..CELL + 100]).unwrap();
     let mut letter = connect();
-    letter.write_all(&post("/v1/letters", &[0; CELL])[..300]).unwrap();
+    letter.write_all(&post("/v1/letters", &vec![0; CELL])[..300]).unwrap();
     for stream in [&mut header, &mut cell, &mut letter] {
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest).expect("the relay ends the connection");

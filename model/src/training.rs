@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct TrainingSpec {
     /// What it learns from.
     pub dataset: DatasetSpec,
-    /// Samples per optimizer step. The last batch of an epoch may be smaller.
+    /// Samples per optimizer step. The last batch of an epoch may be smaller; it is left out if it
+    /// has fewer samples than micro-batches.
     #[schemars(range(min = 1, max = 1_048_576))]
     pub batch_size: u32,
     /// Parts into which a batch is cut, so that several layers compute at once. It is a part of the

@@ -9,6 +9,7 @@
 //! Both give the same bits (docs/numerics.md says under which profile); tests hold them to it.
 
 mod digest;
+mod draw;
 mod error;
 mod key;
 mod layer;

@@ -1,5 +1,6 @@
 //! A chain of operations with its parameters laid out flat: what a layer and the reference share.
 
+use crate::draw::seeded;
 use crate::error::Context;
 use crate::ops::{self, Mode};
 use crate::{LayerKey, NnError};
@@ -40,13 +41,15 @@ impl Network {
     /// The parameters as they begin: each from a seed of its own.
     pub(crate) fn init(&self, key: &LayerKey) -> Result<Vec<Tensor>, NnError> {
         let one = |(index, p): &(usize, Parameter)| {
-            tch::manual_seed(key.init_seed(*index, p.name));
             let Init::UniformFanIn { fan_in } = p.init;
             let bound = 1.0 / (fan_in as f64).sqrt();
-            Tensor::f_empty(&p.shape, (Kind::Float, Device::Cpu))
-                .and_then(|mut t| t.f_uniform_(-bound, bound))
-                .map(|t| t.set_requires_grad(true))
-                .context(&format!("op {index}, {}: making the first values", p.name))
+            let draw = || {
+                let mut t = Tensor::f_empty(&p.shape, (Kind::Float, Device::Cpu))?;
+                t.f_uniform_(-bound, bound)
+            };
+            let first = seeded(key.init_seed(*index, p.name), draw);
+            let first = first.map(|t| t.set_requires_grad(true));
+            first.context(&format!("op {index}, {}: making the first values", p.name))
         };
         self.parameters.iter().map(one).collect()
     }

@@ -2,6 +2,7 @@
 
 use crate::NnError;
 use mixnn_protocol::control::Profile;
+use std::sync::Once;
 
 /// The pinned value of `ATEN_CPU_CAPABILITY`: libtorch's default, AVX2 and AVX-512 kernels each give
 /// other bits, and AVX2 is there on every machine that would run this.
@@ -13,9 +14,12 @@ pub const CPU_CAPABILITY_VARIABLE: &str = "ATEN_CPU_CAPABILITY";
 /// The libtorch that this build is made for.
 pub const LIBTORCH: &str = "2.13.0";
 
+/// libtorch takes the number of threads between operations once in a process.
+static PINNED: Once = Once::new();
+
 /// Pins this process: one thread within and between operations.
 ///
-/// Call it before any tensor is made.
+/// Call it before any tensor is made; again, it changes nothing.
 ///
 /// # Errors
 /// The environment does not pin the CPU capability.
@@ -26,8 +30,10 @@ pub fn pin() -> Result<Profile, NnError> {
             "{CPU_CAPABILITY_VARIABLE} is '{found}', the numeric profile asks for '{CPU_CAPABILITY}': set it before the process starts"
         )));
     }
-    tch::set_num_threads(1);
-    tch::set_num_interop_threads(1);
+    PINNED.call_once(|| {
+        tch::set_num_threads(1);
+        tch::set_num_interop_threads(1);
+    });
     Ok(Profile {
         libtorch: LIBTORCH.to_owned(),
         threads: u32::try_from(tch::get_num_threads()).unwrap_or(0),

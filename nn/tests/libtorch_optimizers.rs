@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{model, owner, pin};
+use common::{model, noise, owner, pin};
 use mixnn_nn::{Layer, Tensor};
 use serde_json::{Value, json};
 use tch::nn::{self, OptimizerConfig, VarStore};
@@ -36,8 +36,8 @@ fn assert_equals_libtorch<C: OptimizerConfig>(spec: &Value, config: C, lr: f64) 
         .into();
     let mut libtorch = config.build(&store, lr).unwrap();
     for step in 1..=30 {
-        let x = Tensor::randn([8, 33], (Kind::Float, Device::Cpu));
-        let gradient = Tensor::randn([8, 10], (Kind::Float, Device::Cpu));
+        let x = noise(step, &[8, 33]);
+        let gradient = noise(1000 + step, &[8, 10]);
         libtorch.zero_grad();
         (x.linear(&variables[0], Some(&variables[1])) * &gradient).sum(Kind::Float).backward();
         libtorch.step();

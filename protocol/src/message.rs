@@ -108,8 +108,12 @@ mod tests {
     use crate::sizes::{FRAME, FRAME_HEADER};
 
     fn frame(id: u64, index: u32, count: u32) -> Vec<u8> {
+        frame_of(id, id, index, count)
+    }
+
+    fn frame_of(step: u64, id: u64, index: u32, count: u32) -> Vec<u8> {
         let message =
-            MessageHeader { kind: Kind::Activation, term: 1, attempt: 0, step: id, micro_batch: 0 };
+            MessageHeader { kind: Kind::Activation, term: 1, attempt: 0, step, micro_batch: 0 };
         let length = if index + 1 < count { FRAME_DATA as u16 } else { 1 };
         let mut bytes = vec![0; FRAME];
         let header = FrameHeader { message, id, index, count, length };
@@ -131,6 +135,14 @@ mod tests {
         }
         assert_eq!(joined.poll().unwrap().header.step, 4);
         assert_eq!((joined.poll(), joined.incomplete()), (None, 3));
+    }
+
+    #[test]
+    fn frames_of_two_messages_with_one_header_are_not_joined() {
+        let mut joined = Reassembler::new(LaneRole::Forward, 8);
+        joined.frame(&frame_of(1, 0, 0, 2)).unwrap();
+        joined.frame(&frame_of(1, 1, 1, 2)).unwrap();
+        assert_eq!((joined.poll(), joined.incomplete()), (None, 2));
     }
 
     #[test]

@@ -66,7 +66,7 @@ async fn both(
     folder: &RunFolder,
     children: &mut Children,
 ) -> anyhow::Result<(Outcome, Option<Outcome>)> {
-    let distributed = distributed(&args.model, model, folder, children).await?;
+    let distributed = distributed(args, model, folder, children).await?;
     if !args.compare {
         return Ok((distributed, None));
     }
@@ -132,7 +132,7 @@ async fn one_process(
 }
 
 async fn distributed(
-    args: &ModelArgs,
+    args: &RunArgs,
     model: &MixNNModel,
     folder: &RunFolder,
     children: &mut Children,
@@ -156,7 +156,8 @@ async fn distributed(
         starts.push((format!("layer-{i}"), layer.clone(), flags));
     }
     let mut owner: Vec<OsString> = vec!["train".into()];
-    owner.extend(model_flags(args, folder, "model.safetensors")?);
+    owner.extend(model_flags(&args.model, folder, "model.safetensors")?);
+    owner.extend(["--stall".into(), args.stall.to_string().into()]);
     owner.extend(platform.admit_designer(folder)?);
     let service = platform.serve(folder).await?;
     for (name, binary, mut flags) in starts {

@@ -122,11 +122,17 @@ pub struct Running {
 impl Running {
     /// Starts a run that takes long, and waits until steps are being made.
     pub fn start(spec: &Spec) -> Self {
+        Self::start_with(spec, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_with(spec: &Spec, more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = spec.write(folder.path());
         let log = std::fs::File::create(folder.path().join("stderr")).unwrap();
         let mut command = mixnn(folder.path());
-        command.args(["run", "-f", file.to_str().unwrap()]).stdout(Stdio::null()).stderr(log);
+        command.args(["run", "-f", file.to_str().unwrap()]).args(more);
+        command.stdout(Stdio::null()).stderr(log);
         let running = Self { runner: command.spawn().unwrap(), folder };
         running.wait_for("step", || running.said().contains(": step "));
         running

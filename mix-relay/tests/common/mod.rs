@@ -137,10 +137,13 @@ pub fn until(what: &str, done: impl Fn() -> bool) {
     }
 }
 
+/// What one connection carried.
+type Connection = Arc<Mutex<Vec<u8>>>;
+
 /// Sees every byte that goes to one node.
 pub struct Tap {
     pub url: String,
-    pub seen: Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>>,
+    pub seen: Arc<Mutex<Vec<Connection>>>,
 }
 
 impl Tap {
@@ -148,7 +151,7 @@ impl Tap {
         let target = url.strip_prefix("http://").unwrap().to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let own = format!("http://{}", listener.local_addr().unwrap());
-        let seen: Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>> = Arc::default();
+        let seen: Arc<Mutex<Vec<Connection>>> = Arc::default();
         let all = seen.clone();
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {

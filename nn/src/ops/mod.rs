@@ -1,5 +1,6 @@
 //! Operations on tensors, matching [`mixnn_model::ops`] row by row.
 
+use crate::draw::seeded;
 use crate::{LayerKey, NnError};
 use mixnn_model::Op;
 use tch::{Kind, TchError, Tensor};
@@ -56,8 +57,9 @@ fn dropout(x: &Tensor, p: f64, index: usize, mode: Mode<'_>) -> Result<Tensor, T
     if p == 0.0 {
         return Ok(x.shallow_clone());
     }
-    tch::manual_seed(key.dropout_seed(index, step, micro_batch));
-    let mut keep = Tensor::f_empty(x.size(), (Kind::Float, x.device()))?;
-    drop(keep.f_bernoulli_float_(1.0 - p)?.f_div_scalar_(1.0 - p)?);
-    x.f_mul(&keep)
+    let keep = seeded(key.dropout_seed(index, step, micro_batch), || {
+        let mut keep = Tensor::f_empty(x.size(), (Kind::Float, x.device()))?;
+        keep.f_bernoulli_float_(1.0 - p)
+    })?;
+    x.f_mul(&keep.f_div_scalar(1.0 - p)?)
 }

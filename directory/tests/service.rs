@@ -1,0 +1,195 @@
+//! The rules of registration, over HTTPS with the client that nodes use.
+
+#![allow(clippy::unwrap_used)]
+
+use clap::Parser;
+use mixnn_directory::{Identity, ModelKey, Registry, Service, StaticTokens, serve};
+use mixnn_node::{NodeArgs, NodeError, RegistryClient};
+use mixnn_protocol::admission::{Issuer, TokenRequest, Turnstile};
+use mixnn_protocol::registration::NodeClass;
+use mixnn_protocol::{AdmissionKey, ClaimKey, KeyPair, Suite, SystemRng};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+#[derive(Parser)]
+struct Args {
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+struct Platform {
+    url: String,
+    folder: tempfile::TempDir,
+}
+
+const WHO: [(&str, NodeClass, &str); 6] = [
+    ("relay", NodeClass::Relay, ""),
+    ("layer", NodeClass::Layer, "mine"),
+    ("second-layer", NodeClass::Layer, "mine"),
+    ("foreign-layer", NodeClass::Layer, "theirs"),
+    ("designer", NodeClass::Designer, "mine"),
+    ("foreign-designer", NodeClass::Designer, "theirs"),
+];
+
+impl Platform {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut tokens = StaticTokens::default();
+        for (name, class, model) in WHO {
+            let token = tokens.issue(Identity {
+                uid: name.into(),
+                class,
+                model: (!model.is_empty()).then(|| ModelKey(model.into())),
+                host_domain: "team".into(),
+                node_domain: "machine".into(),
+            });
+            std::fs::write(folder.path().join(name), token).unwrap();
+        }
+        std::fs::write(folder.path().join("nobody"), "not-a-token").unwrap();
+        let tls = certificates(folder.path());
+        let issuer = Issuer::generate().unwrap();
+        let registry = Registry::new(Suite::X25519, issuer.public_der().unwrap());
+        let service = Service::new(tokens, issuer, registry);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        tokio::spawn(serve(listener, Arc::new(tls), service));
+        Self { url, folder }
+    }
+
+    fn client(&self, who: &str) -> RegistryClient {
+        self.client_with_ca(who, self.folder.path().join("ca.pem"))
+    }
+
+    fn client_with_ca(&self, who: &str, ca: PathBuf) -> RegistryClient {
+        let token = self.folder.path().join(who);
+        let args = ["x", "--registry", &self.url, "--registry-ca", ca.to_str().unwrap()];
+        let token = ["--token-file", token.to_str().unwrap()];
+        let args = Args::try_parse_from(args.into_iter().chain(token)).unwrap();
+        RegistryClient::new(&args.node).unwrap()
+    }
+}
+
+fn certificates(folder: &Path) -> rustls::ServerConfig {
+    let mut ca = CertificateParams::new(Vec::<String>::new()).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    let ca = CertifiedIssuer::self_signed(ca, rcgen::KeyPair::generate().unwrap()).unwrap();
+    std::fs::write(folder.join("ca.pem"), ca.pem()).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names = vec!["127.0.0.1".to_owned()];
+    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &ca).unwrap();
+    let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], private)
+        .unwrap()
+}
+
+fn keys() -> KeyPair {
+    KeyPair::generate(Suite::X25519, &mut SystemRng)
+}
+
+fn reason(error: NodeError) -> String {
+    match error {
+        NodeError::Refused { reason, .. } => reason,
+        other => panic!("{other}"),
+    }
+}
+
+const URL: &str = "http://127.0.0.1:9";
+
+#[tokio::test]
+async fn one_identity_has_one_key() {
+    let platform = Platform::start().await;
+    let client = platform.client("relay");
+    let key = keys();
+    let first = client.register(NodeClass::Relay, URL, key.public()).await.unwrap();
+    let again = client.register(NodeClass::Relay, URL, key.public()).await.unwrap();
+    assert_eq!(first, again, "the same request, the same answer");
+    let other = client.register(NodeClass::Relay, URL, keys().public()).await.unwrap_err();
+    assert_eq!(reason(other), "conflict");
+}
+
+#[tokio::test]
+async fn what_is_not_right_is_refused_with_its_reason() {
+    let platform = Platform::start().await;
+    let key = keys();
+    let nobody = platform.client("nobody").register(NodeClass::Relay, URL, key.public()).await;
+    assert_eq!(reason(nobody.unwrap_err()), "unauthorized");
+    let client = platform.client("relay");
+    let class = client.register(NodeClass::Designer, URL, key.public()).await;
+    assert_eq!(reason(class.unwrap_err()), "forbidden");
+    let url = client.register(NodeClass::Relay, "http://relay/", key.public()).await;
+    assert_eq!(reason(url.unwrap_err()), "bad-request");
+    let x_wing = KeyPair::generate(Suite::XWing, &mut SystemRng);
+    let suite = client.register(NodeClass::Relay, URL, x_wing.public()).await;
+    assert_eq!(reason(suite.unwrap_err()), "bad-request");
+    let claims = client.publish_claims(Vec::new()).await;
+    assert_eq!(reason(claims.unwrap_err()), "forbidden");
+    let tokens = client.tokens(vec![vec![0; 256]]).await;
+    assert_eq!(reason(tokens.unwrap_err()), "forbidden");
+}
+
+#[tokio::test]
+async fn another_ca_is_not_trusted() {
+    let (platform, other) = (Platform::start().await, Platform::start().await);
+    let client = platform.client_with_ca("relay", other.folder.path().join("ca.pem"));
+    assert!(matches!(client.directory().await, Err(NodeError::Unreachable { .. })));
+}
+
+#[tokio::test]
+async fn a_layer_waits_for_a_claim_of_its_own_model() {
+    let platform = Platform::start().await;
+    let (mine, theirs) = (ClaimKey::generate(&mut SystemRng), ClaimKey::generate(&mut SystemRng));
+    let foreign = platform.client("foreign-designer");
+    foreign.publish_claims(vec![theirs.claim()]).await.unwrap();
+    let (layer, key) = (platform.client("layer"), keys());
+    let registration = layer.register(NodeClass::Layer, URL, key.public());
+    let publication = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        platform.client("designer").publish_claims(vec![mine.claim()]).await.unwrap();
+    };
+    let (registered, ()) = tokio::join!(registration, publication);
+    assert_eq!(registered.unwrap().claim, Some(mine.claim()));
+}
+
+#[tokio::test]
+async fn each_sees_no_more_than_it_needs() {
+    let platform = Platform::start().await;
+    for (designer, n) in [("designer", 2), ("foreign-designer", 1)] {
+        let claims = (0..n).map(|_| ClaimKey::generate(&mut SystemRng).claim()).collect();
+        platform.client(designer).publish_claims(claims).await.unwrap();
+    }
+    for (name, class, _) in WHO {
+        platform.client(name).register(class, URL, keys().public()).await.unwrap();
+    }
+    let seen = async |who| platform.client(who).directory().await.unwrap().nodes;
+    let relay = seen("relay").await;
+    assert_eq!(relay.len(), 6);
+    assert!(relay.iter().all(|node| node.detail.is_none()));
+    let layer = seen("layer").await;
+    assert_eq!(layer.len(), 1, "relays alone");
+    assert!(layer[0].detail.is_none());
+    let designer = seen("designer").await;
+    assert_eq!(designer.len(), 1 + 2 + 1, "relays, its own layers, itself");
+    assert!(designer.iter().all(|node| node.detail.is_some()));
+}
+
+#[tokio::test]
+async fn tokens_admit_once_to_their_relay() {
+    let platform = Platform::start().await;
+    let client = platform.client("designer");
+    let me = client.register(NodeClass::Designer, URL, keys().public()).await.unwrap();
+    let key = AdmissionKey::from_der(&me.admission_key).unwrap();
+    let request = TokenRequest::new(&key, me.id, &mut SystemRng).unwrap();
+    let answers = client.tokens(vec![request.blinded().to_vec()]).await.unwrap();
+    let token = request.finish(&key, &answers[0]).unwrap();
+    let mut turnstile = Turnstile::new(me.id, key);
+    assert!(turnstile.spend(&token).is_ok());
+    assert!(turnstile.spend(&token).is_err());
+}
