@@ -107,7 +107,7 @@ impl Outbox {
         } else {
             let mut chunk = first;
             while chunk.len() < CHUNK
-                && let Some(more) = self.take_from_next(TURN)
+                && let Some(more) = self.take_from_next(TURN.min(CHUNK - chunk.len()))
             {
                 chunk.extend_from_slice(&more);
             }
