@@ -69,6 +69,9 @@ impl Data {
                 classes: digits::CLASSES,
             }),
             DatasetSpec::Idx(i) => Self::read(i, folder.ok_or(DataError::NoFolder)?),
+            other => {
+                Err(DataError::Mismatch(format!("dataset {} cannot be read yet", other.name())))
+            }
         }
     }
 

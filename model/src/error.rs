@@ -28,6 +28,14 @@ pub enum ModelError {
         /// What is wrong.
         problem: String,
     },
+    /// A field of the dataset.
+    #[error("training.dataset.{field}: {problem}")]
+    Dataset {
+        /// Path of the field within it, as in `csv.files.holdOut`.
+        field: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
     /// A field outside the layers.
     #[error("{field}: {problem}")]
     Field {

@@ -9,6 +9,7 @@
 //!
 //! To add an operation: one file in `ops/`, one row in the table of [`ops`].
 
+mod dataset;
 mod error;
 mod layer;
 mod model;
@@ -17,6 +18,11 @@ mod parameter;
 mod shape;
 mod training;
 
+pub use dataset::{
+    AugmentSpec, Channels, ClassTarget, ColumnsSpec, CsvSpec, DataSource, DatasetSpec, DigitsSpec,
+    FilesSpec, Fit, IdxSpec, ImagesSpec, ObjectStoreSource, ParquetSpec, RealTarget, SecretRef,
+    TargetSpec, TextSpec, TokenFormat, TokensSpec, VolumeSource,
+};
 pub use error::{ModelError, ModelErrors};
 pub use layer::LayerSpec;
 pub use model::{Layer, Model};
@@ -24,8 +30,8 @@ pub use ops::{Op, Operation};
 pub use parameter::{Init, Parameter};
 pub use shape::{Shape, ShapeError};
 pub use training::{
-    AdamSpec, DatasetSpec, DigitsSpec, IdxSpec, LossFunction, LossPlacement, LossSpec,
-    OptimizerSpec, SecretKeyRef, SeedSource, SgdSpec, TrainingSpec,
+    AdamSpec, LossFunction, LossPlacement, LossSpec, OptimizerSpec, SecretKeyRef, SeedSource,
+    SgdSpec, TrainingSpec,
 };
 
 /// Bounds on what a specification may ask for: every number in it comes from outside.

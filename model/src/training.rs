@@ -1,5 +1,6 @@
 //! How a model is trained: data, batches, optimizer, loss.
 
+use crate::dataset::{DataSource, DatasetSpec};
 use crate::error::ModelError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,9 @@ use serde::{Deserialize, Serialize};
 pub struct TrainingSpec {
     /// What it learns from.
     pub dataset: DatasetSpec,
+    /// Where the files of the dataset are; `--data` stands before it. Not needed for generated data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_from: Option<DataSource>,
     /// Samples per optimizer step. The last batch of an epoch may be smaller; it is left out if it
     /// has fewer samples than micro-batches.
     #[schemars(range(min = 1, max = 1_048_576))]
@@ -55,57 +59,6 @@ pub struct SecretKeyRef {
     /// The key within it.
     #[schemars(length(min = 1, max = 253))]
     pub key: String,
-}
-
-/// What the model learns from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub enum DatasetSpec {
-    /// Generated digits, 28 x 28 grey, ten classes: nothing to download.
-    Digits(DigitsSpec),
-    /// Files of the MNIST family in IDX format, from the folder given with --data.
-    Idx(IdxSpec),
-}
-
-/// Generated hand-drawn-like digits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct DigitsSpec {
-    /// Samples to train on.
-    #[schemars(range(min = 1, max = 10_000_000))]
-    pub train: u32,
-    /// Samples to test on.
-    #[schemars(range(min = 1, max = 10_000_000))]
-    pub test: u32,
-    /// Seed of the generator. The data are no secret.
-    #[serde(default)]
-    pub seed: u64,
-}
-
-/// Files in IDX format (gzip or not), under the names of MNIST.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct IdxSpec {
-    /// Number of classes: labels run from 0 to this minus 1.
-    #[serde(default = "ten")]
-    #[schemars(range(min = 2, max = 256))]
-    pub classes: u32,
-    /// Mean of the pixels (as 0 to 1), subtracted from each.
-    #[serde(default = "mnist_mean")]
-    pub mean: f64,
-    /// Standard deviation of the pixels, by which each is divided.
-    #[serde(default = "mnist_std")]
-    pub std: f64,
-}
-
-const fn ten() -> u32 {
-    10
-}
-const fn mnist_mean() -> f64 {
-    0.1307
-}
-const fn mnist_std() -> f64 {
-    0.3081
 }
 
 /// How parameters follow their gradients. Formulas and defaults are PyTorch's.
@@ -198,7 +151,7 @@ pub enum LossPlacement {
 
 impl TrainingSpec {
     pub(crate) fn problems(&self) -> Vec<ModelError> {
-        let mut out = Vec::new();
+        let mut out = self.dataset.problems();
         let mut check = |ok: bool, field, problem: &dyn Fn() -> String| {
             if !ok {
                 out.push(ModelError::Field { field, problem: problem() });
@@ -214,31 +167,6 @@ impl TrainingSpec {
             format!("is {m}, more than the {b} samples of a batch")
         });
         check(within(self.epochs, 1_000_000), "training.epochs", &whole(self.epochs, 1_000_000));
-        match &self.dataset {
-            DatasetSpec::Digits(d) => {
-                check(
-                    within(d.train, 10_000_000),
-                    "training.dataset.digits.train",
-                    &whole(d.train, 10_000_000),
-                );
-                check(
-                    within(d.test, 10_000_000),
-                    "training.dataset.digits.test",
-                    &whole(d.test, 10_000_000),
-                );
-            }
-            DatasetSpec::Idx(d) => {
-                check((2..=256).contains(&d.classes), "training.dataset.idx.classes", &|| {
-                    format!("is {}; it must be from 2 to 256", d.classes)
-                });
-                check(d.mean.is_finite(), "training.dataset.idx.mean", &|| {
-                    format!("is {}", d.mean)
-                });
-                check(d.std.is_finite() && d.std > 0.0, "training.dataset.idx.std", &|| {
-                    format!("is {}; it must be above 0", d.std)
-                });
-            }
-        }
         let above = |v: f64| v.is_finite() && v > 0.0;
         let share = |v: f64| (0.0..1.0).contains(&v);
         let from_zero = |v: f64| v.is_finite() && v >= 0.0;
