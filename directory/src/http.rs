@@ -3,10 +3,11 @@
 use crate::core::{Refused, Registry};
 use crate::serve::Service;
 use crate::{Authenticator, Identity};
-use axum::extract::{DefaultBodyLimit, FromRequestParts, State};
-use axum::http::header::{AUTHORIZATION, RETRY_AFTER};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Request, State};
+use axum::http::header::{AUTHORIZATION, CONNECTION, RETRY_AFTER};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -14,19 +15,56 @@ use mixnn_protocol::registration::{
     Bytes, Claims, Directory, MAX_TOKENS, Refusal, Registered, Registration, Tokens, TokensRequest,
 };
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The longest request body: a full request for tokens.
 const MAX_BODY: usize = 256 << 10;
 
-pub(crate) fn router<A: Authenticator>(service: Arc<Service<A>>) -> Router {
+pub(crate) fn router<A: Authenticator>(service: Arc<Service<A>>, within: Duration) -> Router {
     Router::new()
         .route("/v1/register", post(register::<A>))
         .route("/v1/directory", get(directory::<A>))
         .route("/v1/claims", post(claims::<A>))
         .route("/v1/tokens", post(tokens::<A>))
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(from_fn_with_state((service.clone(), within), bounded::<A>))
         .with_state(service)
 }
+
+/// Bounds a request in time, and counts it under its reason if it is refused.
+async fn bounded<A: Authenticator>(
+    State((service, within)): State<(Arc<Service<A>>, Duration)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let answer = tokio::time::timeout(within, next.run(request)).await;
+    let answer = answer.unwrap_or_else(|_| {
+        let message = format!("the request was not complete after {} s", within.as_secs());
+        let mut answer = refuse(StatusCode::REQUEST_TIMEOUT, "slow-request", &message);
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        answer
+    });
+    if !answer.status().is_success() {
+        service.counters().count(reason(&answer));
+    }
+    answer
+}
+
+/// Why a request was refused: by our rules, or by the reader of requests before them.
+fn reason(answer: &Response) -> &'static str {
+    if let Some(Reason(reason)) = answer.extensions().get() {
+        return reason;
+    }
+    match answer.status() {
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => "no-such-request",
+        StatusCode::PAYLOAD_TOO_LARGE => "too-large",
+        _ => "malformed",
+    }
+}
+
+/// A refusal's reason, carried beside its answer.
+#[derive(Clone, Copy)]
+struct Reason(&'static str);
 
 /// A caller whose token is good.
 struct Caller(Identity);
@@ -114,7 +152,9 @@ impl IntoResponse for Refused {
     }
 }
 
-fn refuse(status: StatusCode, reason: &str, message: &str) -> Response {
+fn refuse(status: StatusCode, reason: &'static str, message: &str) -> Response {
     let refusal = Refusal { reason: reason.to_owned(), message: message.to_owned() };
-    (status, Json(refusal)).into_response()
+    let mut answer = (status, Json(refusal)).into_response();
+    answer.extensions_mut().insert(Reason(reason));
+    answer
 }

@@ -10,4 +10,4 @@ mod serve;
 
 pub use auth::{Authenticator, Identity, ModelKey, StaticTokens};
 pub use core::{Refused, Registry};
-pub use serve::{Service, serve};
+pub use serve::{Patience, Service, serve};

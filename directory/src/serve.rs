@@ -2,33 +2,55 @@
 
 use crate::http::router;
 use crate::{Authenticator, Registry};
+use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use mixnn_protocol::admission::Issuer;
+use mixnn_transport::Counters;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-/// For a handshake, and for the header of a request.
-const READ: Duration = Duration::from_secs(10);
 /// Connections open at the same time.
 const CONNECTIONS: usize = 4096;
+
+/// How long a client may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For a handshake, and for the header of a request.
+    pub read: Duration,
+    /// For a request in all, its body and the wait for a turn to sign included.
+    pub request: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { read: Duration::from_secs(10), request: Duration::from_secs(30) }
+    }
+}
 
 /// The registry with what it needs to answer requests.
 pub struct Service<A> {
     pub(crate) auth: A,
     pub(crate) issuer: Issuer,
     pub(crate) signing: Semaphore,
+    counters: Arc<Counters>,
     registry: Mutex<Registry>,
 }
 
 impl<A: Authenticator> Service<A> {
     /// A service of these parts. `registry` must hold `issuer`'s public key.
     pub fn new(auth: A, issuer: Issuer, registry: Registry) -> Arc<Self> {
-        Arc::new(Self { auth, issuer, signing: Semaphore::new(1), registry: Mutex::new(registry) })
+        let (signing, counters) = (Semaphore::new(1), Arc::default());
+        Arc::new(Self { auth, issuer, signing, counters, registry: Mutex::new(registry) })
+    }
+
+    /// What was refused, by reason.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
     }
 
     /// The registry. Hold it for a moment only.
@@ -42,9 +64,11 @@ pub async fn serve<A: Authenticator>(
     listener: TcpListener,
     tls: Arc<rustls::ServerConfig>,
     service: Arc<Service<A>>,
+    patience: Patience,
 ) {
     let acceptor = TlsAcceptor::from(tls);
-    let router = router(service);
+    let counters = service.counters.clone();
+    let router = router(service, patience.request);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -58,20 +82,31 @@ pub async fn serve<A: Authenticator>(
             }
         };
         while connections.try_join_next().is_some() {}
-        let (acceptor, router) = (acceptor.clone(), router.clone());
+        let connection = connection(stream, acceptor.clone(), router.clone(), patience.read);
+        let counters = counters.clone();
         connections.spawn(async move {
             let _place = place;
-            let Ok(Ok(stream)) = tokio::time::timeout(READ, acceptor.accept(stream)).await else {
-                return;
-            };
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(READ)
-                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-                .await;
-            if let Err(error) = served {
-                tracing::debug!(%error, "a connection ended badly");
+            if let Err(reason) = connection.await {
+                counters.count(reason);
             }
         });
     }
+}
+
+/// Serves one connection. The error is the reason to count it under.
+async fn connection(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    router: Router,
+    read: Duration,
+) -> Result<(), &'static str> {
+    let handshake = tokio::time::timeout(read, acceptor.accept(stream)).await;
+    let stream = handshake.map_err(|_| "slow-handshake")?.map_err(|_| "bad-tls")?;
+    let service = TowerToHyperService::new(router);
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(read)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+        .map_err(|_| "bad-http")
 }

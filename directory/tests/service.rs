@@ -3,16 +3,20 @@
 #![allow(clippy::unwrap_used)]
 
 use clap::Parser;
-use mixnn_directory::{Identity, ModelKey, Registry, Service, StaticTokens, serve};
+use mixnn_directory::{Identity, ModelKey, Patience, Registry, Service, StaticTokens, serve};
 use mixnn_node::{NodeArgs, NodeError, RegistryClient};
 use mixnn_protocol::admission::{Issuer, TokenRequest, Turnstile};
 use mixnn_protocol::registration::NodeClass;
 use mixnn_protocol::{AdmissionKey, ClaimKey, KeyPair, Suite, SystemRng};
+use mixnn_transport::Counters;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 #[derive(Parser)]
 struct Args {
@@ -23,6 +27,7 @@ struct Args {
 struct Platform {
     url: String,
     folder: tempfile::TempDir,
+    counters: Arc<Counters>,
 }
 
 const WHO: [(&str, NodeClass, &str); 6] = [
@@ -36,6 +41,10 @@ const WHO: [(&str, NodeClass, &str); 6] = [
 
 impl Platform {
     async fn start() -> Self {
+        Self::with_patience(Patience::default()).await
+    }
+
+    async fn with_patience(patience: Patience) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut tokens = StaticTokens::default();
         for (name, class, model) in WHO {
@@ -55,8 +64,39 @@ impl Platform {
         let service = Service::new(tokens, issuer, registry);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
-        tokio::spawn(serve(listener, Arc::new(tls), service));
-        Self { url, folder }
+        let counters = service.counters().clone();
+        tokio::spawn(serve(listener, Arc::new(tls), service, patience));
+        Self { url, folder, counters }
+    }
+
+    /// A connection of its own, as anybody can open one.
+    async fn connect(&self) -> tokio_rustls::client::TlsStream<TcpStream> {
+        let mut roots = rustls::RootCertStore::empty();
+        let pem = std::fs::read(self.folder.path().join("ca.pem")).unwrap();
+        roots.add(CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        connector.connect(name, self.socket().await).await.unwrap()
+    }
+
+    async fn socket(&self) -> TcpStream {
+        TcpStream::connect(self.url.strip_prefix("https://").unwrap()).await.unwrap()
+    }
+
+    /// Waits until something has been counted `n` times.
+    async fn counted(&self, reason: &'static str, n: u64) {
+        let start = Instant::now();
+        while self.counters.dropped(reason) < n {
+            assert!(start.elapsed() < Duration::from_secs(30), "{reason} is not counted");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(self.counters.dropped(reason), n, "{reason}");
     }
 
     fn client(&self, who: &str) -> RegistryClient {
@@ -192,4 +232,72 @@ async fn tokens_admit_once_to_their_relay() {
     let mut turnstile = Turnstile::new(me.id, key);
     assert!(turnstile.spend(&token).is_ok());
     assert!(turnstile.spend(&token).is_err());
+}
+
+/// Sends bytes over TLS and gives the status line of the answer.
+async fn raw(platform: &Platform, bytes: &[u8]) -> String {
+    let mut stream = platform.connect().await;
+    // The service may answer and end the connection before it has read all.
+    let _ = stream.write_all(bytes).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned()
+}
+
+fn post(path: &str, token: &str, length: usize, body: &str) -> Vec<u8> {
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
+#[tokio::test]
+async fn rubbish_changes_nothing_and_is_counted() {
+    let platform = Platform::start().await;
+    let token = std::fs::read_to_string(platform.folder.path().join("relay")).unwrap();
+    let mut plain = platform.socket().await;
+    plain.write_all(b"GET /v1/directory HTTP/1.1\r\n\r\n").await.unwrap();
+    platform.counted("bad-tls", 1).await;
+    raw(&platform, b"\0\0\0\0 this is not HTTP\r\n\r\n").await;
+    platform.counted("bad-http", 1).await;
+    let broken = raw(&platform, &post("/v1/register", &token, 9, "{\"class\":")).await;
+    assert!(broken.contains("400"), "{broken}");
+    let unknown = raw(&platform, &post("/v1/register", &token, 10, "{\"more\":1}")).await;
+    assert!(unknown.contains("422"), "{unknown}");
+    platform.counted("malformed", 2).await;
+    let large =
+        raw(&platform, &post("/v1/register", &token, 1 << 30, &" ".repeat(300 << 10))).await;
+    assert!(large.contains("413"), "{large}");
+    platform.counted("too-large", 1).await;
+    let path = raw(&platform, &post("/v1/admin", &token, 0, "")).await;
+    assert!(path.contains("404"), "{path}");
+    platform.counted("no-such-request", 1).await;
+    let stranger = raw(&platform, &post("/v1/register", "guess", 2, "{}")).await;
+    assert!(stranger.contains("401"), "{stranger}");
+    platform.counted("unauthorized", 1).await;
+    let client = platform.client("designer");
+    client.register(NodeClass::Designer, URL, keys().public()).await.unwrap();
+    assert_eq!(client.directory().await.unwrap().nodes.len(), 1, "nobody else got in");
+}
+
+#[tokio::test]
+async fn slow_drips_are_cut_off() {
+    let patience =
+        Patience { read: Duration::from_millis(1500), request: Duration::from_millis(1500) };
+    let platform = Platform::with_patience(patience).await;
+    let token = std::fs::read_to_string(platform.folder.path().join("relay")).unwrap();
+    let silent = platform.socket().await;
+    let mut header = platform.connect().await;
+    header.write_all(b"POST /v1/register HTTP/1.1\r\nHo").await.unwrap();
+    let mut body = platform.connect().await;
+    body.write_all(&post("/v1/register", &token, 100, "{")).await.unwrap();
+    for reason in ["slow-handshake", "slow-request", "bad-http"] {
+        platform.counted(reason, 1).await;
+    }
+    for mut stream in [header, body] {
+        let mut rest = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut rest));
+        let _ = ended.await.expect("the service ends the connection");
+    }
+    drop(silent);
 }

@@ -3,7 +3,7 @@
 use super::folder::RunFolder;
 use anyhow::Context;
 use mixnn_crds::SuiteName;
-use mixnn_directory::{Identity, ModelKey, Registry, Service, StaticTokens, serve};
+use mixnn_directory::{Identity, ModelKey, Patience, Registry, Service, StaticTokens, serve};
 use mixnn_protocol::Suite;
 use mixnn_protocol::admission::Issuer;
 use mixnn_protocol::registration::NodeClass;
@@ -81,7 +81,7 @@ impl Platform {
         let listener =
             TcpListener::bind(("127.0.0.1", 0)).await.context("the registration service")?;
         let url = format!("https://{}", listener.local_addr()?);
-        let task = tokio::spawn(serve(listener, Arc::new(tls), service));
+        let task = tokio::spawn(serve(listener, Arc::new(tls), service, Patience::default()));
         Ok(Running { url, ca, task })
     }
 }
