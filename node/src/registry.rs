@@ -2,7 +2,7 @@
 
 use crate::{NodeArgs, NodeError};
 use mixnn_protocol::registration::{
-    Bytes, Claims, Directory, MAX_TOKENS, NodeClass, Refusal, Registered, Registration, Tokens,
+    Bytes, Claims, Directory, NodeClass, Refusal, Registered, Registration, Tokens,
     TokensRequest,
 };
 use mixnn_protocol::{Claim, PublicKey};
@@ -14,8 +14,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
-/// For one request.
-const REQUEST: Duration = Duration::from_secs(10);
+/// For one request. A busy platform answers late, but it answers.
+const REQUEST: Duration = Duration::from_secs(30);
+/// Tokens asked for at once: few enough that a slow signer is done with them in time.
+const TOKENS_AT_ONCE: usize = 32;
 /// For registration in all: a pod may start before its model's designer.
 const REGISTRATION: Duration = Duration::from_secs(120);
 /// The longest answer taken.
@@ -126,7 +128,7 @@ impl RegistryClient {
     /// The service refuses or does not answer.
     pub async fn tokens(&self, blinded: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, NodeError> {
         let mut signatures = Vec::with_capacity(blinded.len());
-        for some in blinded.chunks(MAX_TOKENS) {
+        for some in blinded.chunks(TOKENS_AT_ONCE) {
             let blinded = some.iter().cloned().map(Bytes).collect();
             let tokens: Tokens = self.post("/v1/tokens", &TokensRequest { blinded }).await?;
             if tokens.signatures.len() != some.len() {
