@@ -40,7 +40,7 @@ pub enum ModelError {
     #[error("{field}: {problem}")]
     Field {
         /// Path of the field, as in `training.batchSize`.
-        field: &'static str,
+        field: String,
         /// What is wrong and what would be right.
         problem: String,
     },

@@ -11,7 +11,29 @@ pub struct LayerSpec {
     /// Name of the layer, a DNS label, unique in the model. Only the owner ever sees it.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]
     pub name: String,
+    /// Where it computes.
+    #[serde(default, skip_serializing_if = "DeviceKind::is_default")]
+    pub device: DeviceKind,
     /// The operations, in order.
     #[schemars(length(min = 1, max = 256))]
     pub ops: Vec<Op>,
+}
+
+/// Where a layer computes. The bits of a result depend on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum DeviceKind {
+    /// On the CPU.
+    #[default]
+    Cpu,
+    /// On an NVIDIA GPU; the layer refuses to start where there is none.
+    Cuda,
+    /// On a GPU where there is one, else on the CPU.
+    Auto,
+}
+
+impl DeviceKind {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }

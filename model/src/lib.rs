@@ -11,6 +11,7 @@
 
 mod dataset;
 mod error;
+mod labels;
 mod layer;
 mod model;
 pub mod ops;
@@ -24,14 +25,17 @@ pub use dataset::{
     TargetSpec, TextSpec, TokenFormat, TokensSpec, VolumeSource,
 };
 pub use error::{ModelError, ModelErrors};
-pub use layer::LayerSpec;
+pub use labels::Labels;
+pub use layer::{DeviceKind, LayerSpec};
 pub use model::{Layer, Model};
 pub use ops::{Op, Operation};
-pub use parameter::{Init, Parameter};
-pub use shape::{Shape, ShapeError};
+pub use parameter::{Buffer, BufferKind, Init, Parameter, Role};
+pub use shape::{Element, Shape, ShapeError};
 pub use training::{
-    AdamSpec, LossFunction, LossPlacement, LossSpec, OptimizerSpec, SecretKeyRef, SeedSource,
-    SgdSpec, TrainingSpec,
+    AdamSpec, AdamWSpec, Constant, DecaySpec, EarlyStopping, FallingDecay,
+    Learning, LossFunction, LossPlacement, LossSpec, Metric, OptimizerSpec, ParameterGroup,
+    ParameterSetting, Precision, RmsPropSpec, ScheduleSpec, SecretKeyRef, SeedSource, SgdSpec,
+    StepDecay, TrainingSpec,
 };
 
 /// Bounds on what a specification may ask for: every number in it comes from outside.
@@ -44,6 +48,12 @@ pub mod limits {
     pub const SIZE: u32 = 1 << 24;
     /// The most elements of one tensor: 2^31, 8 GiB of f32.
     pub const ELEMENTS: usize = 1 << 31;
+    /// The deepest nesting of operations within operations.
+    pub const NESTING: usize = 4;
+    /// The most samples of a batch.
+    pub const BATCH: u32 = 1 << 20;
+    /// The most micro-batches of a step.
+    pub const MICRO_BATCHES: u32 = 1024;
     /// The longest layer name, that of a DNS label.
     pub const NAME: usize = 63;
 }

@@ -1,7 +1,10 @@
 //! A model after every check.
 
 use crate::error::{ModelError, ModelErrors};
-use crate::{LayerSpec, Operation, Parameter, Shape, TrainingSpec, limits};
+use crate::{
+    Buffer, Labels, LayerSpec, Learning, Operation, Parameter, ParameterSetting, Shape, TrainingSpec,
+    limits,
+};
 use std::collections::HashSet;
 
 /// A model whose layers fit each other and its data.
@@ -9,6 +12,7 @@ use std::collections::HashSet;
 pub struct Model {
     layers: Vec<Layer>,
     training: TrainingSpec,
+    labels: Labels,
 }
 
 /// A layer with its shapes.
@@ -28,10 +32,27 @@ impl Layer {
         let of = |(i, op): (usize, &crate::Op)| op.parameters().into_iter().map(move |p| (i, p));
         self.spec.ops.iter().enumerate().flat_map(of)
     }
+
+    /// The buffers with the index of their operation, in model order.
+    pub fn buffers(&self) -> impl Iterator<Item = (usize, Buffer)> + '_ {
+        let of = |(i, op): (usize, &crate::Op)| op.buffers().into_iter().map(move |b| (i, b));
+        self.spec.ops.iter().enumerate().flat_map(of)
+    }
+
+    /// How many numbers it learns.
+    pub fn parameter_count(&self) -> i64 {
+        self.parameters().map(|(_, p)| p.elements()).sum()
+    }
+
+    /// Floating-point operations of one sample's forward pass ([`Operation::flops`]). The backward
+    /// pass takes about twice as many.
+    pub fn flops(&self) -> u64 {
+        crate::ops::flops_of(&self.spec.ops, &self.input)
+    }
 }
 
 impl Model {
-    /// Checks a model against the shape of its samples and the number of their classes.
+    /// Checks a model against the shape of its samples and their labels.
     ///
     /// # Errors
     /// All that is wrong. Shapes are checked up to the first operation that does not fit, because
@@ -40,7 +61,7 @@ impl Model {
         layers: Vec<LayerSpec>,
         training: TrainingSpec,
         sample: &Shape,
-        classes: usize,
+        labels: &Labels,
     ) -> Result<Self, ModelErrors> {
         let mut problems = name_problems(&layers);
         problems.extend(training.problems());
@@ -58,16 +79,11 @@ impl Model {
                 }
             }
         }
-        if shape.sizes() != [classes] {
-            problems.push(ModelError::Field {
-                field: "layers",
-                problem: format!(
-                    "the last layer gives {shape}; cross entropy over {classes} classes takes [{classes}]"
-                ),
-            });
+        if let Some((field, problem)) = training.loss.problem(&shape, labels) {
+            problems.push(ModelError::Field { field: field.into(), problem });
         }
         if problems.is_empty() {
-            Ok(Self { layers: checked, training })
+            Ok(Self { layers: checked, training, labels: labels.clone() })
         } else {
             Err(ModelErrors(problems))
         }
@@ -83,9 +99,36 @@ impl Model {
         &self.training
     }
 
+    /// What its samples are labelled with.
+    pub const fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
     /// How many numbers are learned.
     pub fn parameter_count(&self) -> i64 {
-        self.layers.iter().flat_map(Layer::parameters).map(|(_, p)| p.elements()).sum()
+        self.layers.iter().map(Layer::parameter_count).sum()
+    }
+
+    /// How a layer learns, in a training of `total_steps` steps.
+    pub fn learning(&self, layer: &Layer, total_steps: u64) -> Learning {
+        let training = &self.training;
+        let setting = |(op, p): (usize, Parameter)| {
+            let name = format!("{}.{op}.{}", layer.spec.name, p.name);
+            let group = training.parameter_groups.iter().find(|g| g.names(&name, p.role));
+            let decay = group.and_then(|g| g.weight_decay);
+            ParameterSetting {
+                weight_decay: decay.unwrap_or_else(|| training.optimizer.weight_decay()),
+                lr_factor: group.map_or(1.0, |g| g.lr_factor),
+            }
+        };
+        Learning {
+            optimizer: training.optimizer.clone(),
+            settings: layer.parameters().map(setting).collect(),
+            schedule: training.schedule.clone(),
+            total_steps,
+            clips: training.clip_norm.is_some(),
+            precision: training.precision,
+        }
     }
 }
 
@@ -93,7 +136,7 @@ fn name_problems(layers: &[LayerSpec]) -> Vec<ModelError> {
     let mut problems = Vec::new();
     if layers.is_empty() || layers.len() > limits::LAYERS {
         problems.push(ModelError::Field {
-            field: "layers",
+            field: "layers".into(),
             problem: format!(
                 "a model has from 1 to {} layers; this has {}",
                 limits::LAYERS,

@@ -1,6 +1,6 @@
 //! `torch.nn.Dropout`.
 
-use super::Operation;
+use super::{Operation, probability};
 use crate::{Shape, ShapeError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,11 +16,8 @@ pub struct Dropout {
 
 impl Operation for Dropout {
     fn output(&self, input: &Shape) -> Result<Shape, ShapeError> {
-        if (0.0..1.0).contains(&self.p) {
-            Ok(input.clone())
-        } else {
-            Err(ShapeError(format!("p is {}; it must be at least 0 and below 1", self.p)))
-        }
+        probability("p", self.p)?;
+        Ok(input.clone())
     }
 
     fn is_stochastic(&self) -> bool {

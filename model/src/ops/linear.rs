@@ -6,7 +6,7 @@ use crate::{Parameter, Shape, ShapeError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `y = x W^T + b`, with `W` of shape [out, in].
+/// `y = x W^T + b` along the last dimension, with `W` of shape [out, in].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Linear {
@@ -26,10 +26,10 @@ pub struct Linear {
 impl Operation for Linear {
     fn output(&self, input: &Shape) -> Result<Shape, ShapeError> {
         let (inputs, outputs) = (size("in", self.inputs)?, size("out", self.outputs)?);
-        match *input.sizes() {
-            [n] if n == inputs => {
+        match input.sizes() {
+            [before @ .., last] if *last == inputs => {
                 Shape::new([inputs.saturating_mul(outputs)])?;
-                Shape::new([outputs])
+                Shape::new([before, &[outputs]].concat())
             }
             [_] => Err(ShapeError(format!(
                 "expects {inputs} features, its input has shape {input}: set in to {}",
@@ -47,6 +47,12 @@ impl Operation for Linear {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        weight_and_bias(vec![i64::from(self.outputs), i64::from(self.inputs)], self.bias)
+        let outputs = i64::from(self.outputs);
+        weight_and_bias(vec![outputs, i64::from(self.inputs)], self.bias.then_some(outputs))
+    }
+
+    fn flops(&self, input: &Shape) -> u64 {
+        let per_output = 2 * u64::from(self.inputs) + u64::from(self.bias);
+        self.output(input).map_or(0, |out| (out.elements() as u64).saturating_mul(per_output))
     }
 }

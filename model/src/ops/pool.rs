@@ -1,6 +1,6 @@
-//! `torch.nn.MaxPool2d` and `torch.nn.AvgPool2d` with square windows.
+//! Pools: `torch.nn.MaxPool2d`, `AvgPool2d` with square windows, and the adaptive ones.
 
-use super::{Operation, size, windows};
+use super::{Operation, Window, size, size_or_none};
 use crate::{Shape, ShapeError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,10 @@ macro_rules! pools {
             #[serde(default, skip_serializing_if = "Option::is_none")]
             #[schemars(range(min = 1, max = 16_777_216))]
             pub stride: Option<u32>,
+            /// Rows and columns added on every side, at most half the kernel.
+            #[serde(default)]
+            #[schemars(range(max = 16_777_216))]
+            pub padding: u32,
         }
 
         impl $name {
@@ -29,21 +33,67 @@ macro_rules! pools {
 
         impl Operation for $name {
             fn output(&self, input: &Shape) -> Result<Shape, ShapeError> {
-                let (kernel, stride) = (size("kernel", self.kernel)?, size("stride", self.step())?);
+                let window = Window {
+                    kernel: size("kernel", self.kernel)?,
+                    stride: size("stride", self.step())?,
+                    padding: size_or_none("padding", self.padding)?,
+                    dilation: 1,
+                };
+                if window.padding > window.kernel / 2 {
+                    return Err(ShapeError(format!(
+                        "padding is {}; it must be at most half the kernel of {}",
+                        window.padding, window.kernel
+                    )));
+                }
                 let [channels, height, width] = input.picture()?;
-                Shape::new([
-                    channels,
-                    windows(height, kernel, stride, 0)?,
-                    windows(width, kernel, stride, 0)?,
-                ])
+                Shape::new([channels, window.over(height)?, window.over(width)?])
+            }
+
+            fn flops(&self, input: &Shape) -> u64 {
+                let window = u64::from(self.kernel).saturating_mul(u64::from(self.kernel));
+                self.output(input).map_or(0, |out| (out.elements() as u64).saturating_mul(window))
             }
         }
     )*};
 }
 
 pools! {
-    /// The largest value of each window.
+    /// The largest value of each window; padding never is the largest.
     MaxPool2d;
-    /// The mean of each window.
+    /// The mean of each window; padding counts as zeros.
     AvgPool2d;
+}
+
+macro_rules! adaptive_pools {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        pub struct $name {
+            /// Height of the output.
+            #[schemars(range(min = 1, max = 16_777_216))]
+            pub height: u32,
+            /// Width of the output.
+            #[schemars(range(min = 1, max = 16_777_216))]
+            pub width: u32,
+        }
+
+        impl Operation for $name {
+            fn output(&self, input: &Shape) -> Result<Shape, ShapeError> {
+                let [channels, _, _] = input.picture()?;
+                Shape::new([channels, size("height", self.height)?, size("width", self.width)?])
+            }
+
+            fn flops(&self, input: &Shape) -> u64 {
+                input.elements() as u64
+            }
+        }
+    )*};
+}
+
+adaptive_pools! {
+    /// The largest value of each part of a picture.
+    AdaptiveMaxPool2d;
+    /// The mean of each part of a picture.
+    AdaptiveAvgPool2d;
 }
