@@ -10,7 +10,7 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<()> {
     let spec = mixnn_crds::parse_file(&args.file)?.spec;
     spec.relays.warnings().iter().for_each(output::warning);
     let data = Data::open(&spec.training.dataset, args.data.as_deref())?;
-    let model = Model::new(spec.layers, spec.training, &data.sample_shape()?, data.classes)
+    let model = Model::new(spec.layers, spec.training, &data.sample_shape()?, &data.labels())
         .map_err(|problems| anyhow::anyhow!("{}: {problems}", args.file.display()))?;
     let mut layers = table::new_table(&["layer", "ops", "input", "output", "parameters"]);
     for layer in model.layers() {

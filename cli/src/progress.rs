@@ -1,6 +1,6 @@
 //! Live progress of one training: a bar on a terminal, a line now and then elsewhere.
 
-use crate::output;
+use crate::{output, table};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use mixnn_events::{Event, Mode, Phase, Plan, Step};
 use std::io::IsTerminal;
@@ -36,10 +36,15 @@ impl Progress {
             Event::Phase(phase) => self.phase(*phase),
             Event::Step(step) => self.step(step),
             Event::Tested(tested) => {
-                let accuracy = 100.0 * tested.accuracy();
+                let metrics = table::metrics(tested);
+                let metrics: Vec<String> =
+                    metrics.iter().map(|(name, value)| format!("{name} {value}")).collect();
                 self.say(&format!(
-                    "{}: epoch {}/{}: test accuracy {accuracy:.2} %, loss {:.4}",
-                    self.title, tested.epoch, self.epochs, tested.loss
+                    "{}: epoch {}/{}: test {}",
+                    self.title,
+                    tested.epoch,
+                    self.epochs,
+                    metrics.join(", ")
                 ));
             }
             Event::Done(_) | Event::Failed(_) => self.bar.finish_and_clear(),
@@ -82,7 +87,7 @@ impl Progress {
     }
 
     fn step(&mut self, step: &Step) {
-        let accuracy = f64::from(step.correct) / f64::from(step.samples.max(1));
+        let accuracy = step.correct as f64 / step.answers.max(1) as f64;
         let follow = |old: f64, new: f64| old + FOLLOW * (new - old);
         let (loss, accuracy) = match self.smooth {
             None => (step.loss, accuracy),
@@ -90,11 +95,10 @@ impl Progress {
         };
         self.smooth = Some((loss, accuracy));
         let epochs = self.epochs;
-        let text = format!(
-            "epoch {}/{epochs}  loss {loss:.4}  accuracy {:.1} %",
-            step.epoch,
-            100.0 * accuracy
-        );
+        let mut text = format!("epoch {}/{epochs}  loss {loss:.4}", step.epoch);
+        if step.answers > 0 {
+            text.push_str(&format!("  accuracy {:.1} %", 100.0 * accuracy));
+        }
         self.bar.set_position(step.step);
         self.bar.set_message(text.clone());
         let due = self.last_line.is_none_or(|last| last.elapsed() >= QUIET);

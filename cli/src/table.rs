@@ -2,7 +2,7 @@
 
 use crate::output;
 use comfy_table::{CellAlignment, Table, presets};
-use mixnn_events::Outcome;
+use mixnn_events::{Outcome, Tested};
 use serde::Serialize;
 
 /// The distributed training, and the same in one process.
@@ -34,7 +34,7 @@ impl Comparison {
         let mut row = |name: &str, of: &dyn Fn(&Outcome) -> String| {
             table.add_row([name.to_owned(), of(d), of(r)]);
         };
-        rows(&mut row);
+        rows(&mut row, &d.tested);
         align(&mut table, 2);
         let verdict = if self.same_bits {
             output::good("the weights are bit for bit the same")
@@ -48,9 +48,10 @@ impl Comparison {
 /// Draws one outcome.
 pub fn draw_one(title: &str, outcome: &Outcome) -> String {
     let mut table = new_table(&["", title]);
-    rows(&mut |name, of| {
+    let mut row = |name: &str, of: CellOf<'_>| {
         table.add_row([name.to_owned(), of(outcome)]);
-    });
+    };
+    rows(&mut row, &outcome.tested);
     align(&mut table, 1);
     table.to_string()
 }
@@ -58,9 +59,28 @@ pub fn draw_one(title: &str, outcome: &Outcome) -> String {
 /// Gives one cell of an outcome.
 type CellOf<'a> = &'a dyn Fn(&Outcome) -> String;
 
-fn rows(row: &mut dyn FnMut(&str, CellOf<'_>)) {
-    row("test accuracy", &|o| format!("{:.2} %", 100.0 * o.tested.accuracy()));
-    row("test loss", &|o| format!("{:.6}", o.tested.loss));
+/// The metrics that a test has, with their names.
+pub fn metrics(tested: &Tested) -> Vec<(&'static str, String)> {
+    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+    [
+        ("accuracy", tested.accuracy().map(percent)),
+        ("top-5", tested.top5_accuracy().map(percent)),
+        ("perplexity", tested.perplexity.map(|p| format!("{p:.3}"))),
+        ("loss", Some(format!("{:.6}", tested.loss))),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+    .collect()
+}
+
+fn rows(row: &mut dyn FnMut(&str, CellOf<'_>), of: &Tested) {
+    for (name, _) in metrics(of) {
+        let value = |o: &Outcome| {
+            let found = metrics(&o.tested).into_iter().find(|(other, _)| *other == name);
+            found.map(|(_, value)| value).unwrap_or_default()
+        };
+        row(&format!("test {name}"), &value);
+    }
     row("ms a step (median)", &|o| format!("{:.2}", o.median_step_ms));
     row("training", &|o| format!("{:.1} s, {} steps", o.train_seconds, o.steps));
     row("digest of the weights", &|o| o.digest.chars().take(16).collect());

@@ -28,7 +28,13 @@ fn every_example_is_a_model() {
         let model = mixnn_crds::parse_file(&path).unwrap();
         let sample = mixnn_model::Shape::new([1, 28, 28]).unwrap();
         let spec = model.spec;
-        mixnn_model::Model::new(spec.layers, spec.training, &sample, 10).unwrap();
+        mixnn_model::Model::new(
+            spec.layers,
+            spec.training,
+            &sample,
+            &mixnn_model::Labels::Class { classes: 10 },
+        )
+        .unwrap();
         seen += 1;
     }
     assert!(seen >= 3);

@@ -2,7 +2,7 @@
 
 use crate::batch::Normalisation;
 use crate::{DataError, digits, idx};
-use mixnn_model::{DatasetSpec, IdxSpec, Shape};
+use mixnn_model::{DatasetSpec, IdxSpec, Labels, Shape};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -91,6 +91,11 @@ impl Data {
             norm,
             classes: spec.classes as usize,
         })
+    }
+
+    /// What samples are labelled with.
+    pub const fn labels(&self) -> Labels {
+        Labels::Class { classes: self.classes }
     }
 
     /// Shape of one sample: `[1, height, width]`.

@@ -3,6 +3,7 @@
 use crate::DesignerError;
 use crate::ring::{End, Lane, Ring};
 use mixnn_model::Layer;
+use mixnn_nn::Tally;
 use mixnn_protocol::control::{self, Command, Report};
 use mixnn_protocol::{Kind, LaneRole, Message, MessageHeader};
 use mixnn_transport::{Endpoint, Event, Events};
@@ -19,8 +20,8 @@ pub(crate) struct Mailbox<'a> {
     attempt: u32,
     /// Outputs of the last layer that have not been taken.
     pub(crate) outputs: VecDeque<Message>,
-    /// Losses that the last layer computed: step, micro-batch, loss, right answers.
-    pub(crate) losses: VecDeque<(u64, u32, f64, u32)>,
+    /// Losses that the last layer computed: step, micro-batch, loss, what was right.
+    pub(crate) losses: VecDeque<(u64, u32, f64, Tally)>,
     /// What is known of each layer.
     pub(crate) known: Vec<Known>,
 }
@@ -31,6 +32,8 @@ pub(crate) struct Known {
     pub(crate) hello: bool,
     pub(crate) ready: bool,
     pub(crate) applied: u64,
+    /// Norms of the gradients of a step.
+    pub(crate) norms: Option<(u64, Vec<f32>)>,
     pub(crate) rolled_back: u32,
     pub(crate) digest: Option<[u8; 32]>,
     pub(crate) export: Option<Vec<u8>>,
@@ -196,15 +199,22 @@ impl<'a> Mailbox<'a> {
             Report::Ready => known.ready = true,
             Report::Applied if of_attempt => known.applied = header.step,
             Report::RolledBack if of_attempt => known.rolled_back = header.attempt,
-            Report::Loss { loss, correct } if of_attempt => {
-                self.losses.push_back((header.step, header.micro_batch, loss, correct));
+            Report::Norms(bits) if of_attempt => {
+                let norms = bits.into_iter().map(f32::from_bits).collect();
+                known.norms = Some((header.step, norms));
+            }
+            Report::Loss { loss, answers, correct, top5 } if of_attempt => {
+                let tally = Tally { answers, correct, top5 };
+                self.losses.push_back((header.step, header.micro_batch, loss, tally));
             }
             Report::Digest(digest) => known.digest = Some(digest),
             Report::Failed(failure) => {
                 let layer = self.layers[layer].spec.name.clone();
                 return Err(DesignerError::Layer { layer, failure });
             }
-            Report::Applied | Report::RolledBack | Report::Loss { .. } => return Ok(false),
+            Report::Norms(_) | Report::Applied | Report::RolledBack | Report::Loss { .. } => {
+                return Ok(false);
+            }
         }
         Ok(true)
     }

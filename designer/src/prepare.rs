@@ -5,7 +5,7 @@ use mixnn_crds::RelaysSpec;
 use mixnn_data::{Batch, Batches, Data, micro_batches, shuffled};
 use mixnn_events::{Mode, Plan};
 use mixnn_model::Model;
-use mixnn_nn::{MicroBatch, NnError, OwnerSecret, batch_tensors};
+use mixnn_nn::{MicroBatch, NnError, Numbers, OwnerSecret, batch_tensor};
 use std::path::Path;
 
 /// A checked model with its data and its owner's secret.
@@ -27,7 +27,7 @@ pub struct Prepared {
 pub fn prepare(file: &Path, data: Option<&Path>, owner: &Path) -> Result<Prepared, DesignerError> {
     let spec = mixnn_crds::parse_file(file)?.spec;
     let data = Data::open(&spec.training.dataset, data)?;
-    let model = Model::new(spec.layers, spec.training, &data.sample_shape()?, data.classes);
+    let model = Model::new(spec.layers, spec.training, &data.sample_shape()?, &data.labels());
     let file = file.display().to_string();
     let model = model.map_err(|problems| DesignerError::Model { file, problems })?;
     let prepared =
@@ -43,12 +43,22 @@ pub fn prepare(file: &Path, data: Option<&Path>, owner: &Path) -> Result<Prepare
 impl Prepared {
     /// Samples of a step.
     pub fn batch_size(&self) -> usize {
-        self.model.training().batch_size as usize
+        self.model.training().samples_per_step() as usize
     }
 
-    /// Parts of a batch.
+    /// Parts of a step.
     pub fn micro_batches(&self) -> usize {
+        self.model.training().micro_batches_per_step() as usize
+    }
+
+    /// The most parts on their way at once.
+    pub fn in_flight(&self) -> usize {
         self.model.training().micro_batches as usize
+    }
+
+    /// Steps of the whole training.
+    pub fn total_steps(&self) -> u64 {
+        u64::from(self.model.training().epochs) * self.steps_per_epoch()
     }
 
     /// The most samples of a micro-batch; tests use batches of this size.
@@ -103,8 +113,9 @@ impl Prepared {
 
     fn tensors(&self, images: &[f32], labels: &[i64]) -> Result<MicroBatch, NnError> {
         let sample = self.model.layers()[0].input.sizes();
-        let (images, labels) = batch_tensors(images, labels, sample)?;
-        Ok(MicroBatch { images, labels })
+        let inputs = batch_tensor(Numbers::Real(images), labels.len(), sample)?;
+        let labels = batch_tensor(Numbers::Whole(labels), labels.len(), &[])?;
+        Ok(MicroBatch { inputs, labels })
     }
 
     /// What is going to happen.
@@ -116,7 +127,7 @@ impl Prepared {
             train_samples: self.data.train.len() as u64,
             test_samples: self.data.test.len() as u64,
             epochs: training.epochs,
-            steps: u64::from(training.epochs) * self.steps_per_epoch(),
+            steps: self.total_steps(),
             micro_batches: training.micro_batches,
             mode,
         }

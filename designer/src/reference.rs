@@ -3,7 +3,7 @@
 use crate::watch::{StepWatch, TestSum};
 use crate::{DesignerError, Emitter, Prepared};
 use mixnn_events::{Event, Mode, Outcome, Phase, Step, Tested};
-use mixnn_nn::{Reference, cross_entropy};
+use mixnn_nn::{Reference, evaluate};
 use std::io::Write;
 use std::path::Path;
 
@@ -17,10 +17,10 @@ pub fn run<W: Write>(
     emit: &mut Emitter<W>,
 ) -> Result<Outcome, DesignerError> {
     emit.emit(&Event::Plan(prepared.plan(Mode::Reference)));
-    let mut model = Reference::new(&prepared.model, &prepared.owner)?;
+    let mut model = Reference::new(&prepared.model, &prepared.owner, prepared.total_steps())?;
     let mut watch = StepWatch::new();
     let mut number = 0;
-    let mut tested = TestSum::new(0).finish();
+    let mut tested = TestSum::new(0).finish(prepared.model.labels());
     for epoch in 1..=prepared.model.training().epochs {
         emit.emit(&Event::Phase(Phase::Training));
         watch.resume();
@@ -31,7 +31,8 @@ pub fn run<W: Write>(
                 epoch,
                 step: number,
                 loss: report.loss,
-                correct: report.correct,
+                answers: report.tally.answers,
+                correct: report.tally.correct,
                 samples: batch.labels.len() as u32,
                 milliseconds: watch.lap(),
             }));
@@ -51,8 +52,8 @@ fn test(prepared: &Prepared, model: &Reference, epoch: u32) -> Result<Tested, De
     for batch in prepared.test_batches() {
         let batch = prepared.whole(&batch)?;
         let samples = batch.labels.size()[0] as usize;
-        let output = cross_entropy(&model.evaluate(&batch.images)?, &batch.labels, samples)?;
-        sum.add(output.loss, output.correct, samples);
+        let outputs = model.evaluate(&batch.inputs)?;
+        sum.add(evaluate(&prepared.model.training().loss, &outputs, &batch.labels)?, samples);
     }
-    Ok(sum.finish())
+    Ok(sum.finish(prepared.model.labels()))
 }

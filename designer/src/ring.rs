@@ -7,7 +7,7 @@
 use crate::DesignerError;
 use crate::deal::{Deal, Path, letter_way, path, shuffle};
 use crate::pool::{Place, Pool};
-use mixnn_model::{Layer, Operation};
+use mixnn_model::{Element, Layer, Operation, Shape};
 use mixnn_nn::OwnerSecret;
 use mixnn_protocol::lane::{LaneKeys, LanePlan};
 use mixnn_protocol::letter::MAX_QUOTA;
@@ -210,10 +210,10 @@ impl Setup<'_> {
     fn quota(&self, lane: &Lane) -> u32 {
         let cells = match (lane.role, lane.from, lane.to) {
             (LaneRole::Forward, _, End::Layer(i)) | (LaneRole::Backward, End::Layer(i), _) => {
-                self.tensor_cells(self.layers[i].input.sizes())
+                self.tensor_cells(&self.layers[i].input)
             }
             (LaneRole::Forward, End::Layer(i), _) | (LaneRole::Backward, _, End::Layer(i)) => {
-                self.tensor_cells(self.layers[i].output.sizes())
+                self.tensor_cells(&self.layers[i].output)
             }
             (LaneRole::Report, End::Layer(i), _) => {
                 state_cells(&self.layers[i]).min(MAX_STATE_CELLS)
@@ -223,11 +223,11 @@ impl Setup<'_> {
         (cells as u32).max(MIN_QUOTA)
     }
 
-    fn tensor_cells(&self, sample: &[usize]) -> usize {
+    fn tensor_cells(&self, sample: &Shape) -> usize {
         let shape: Vec<u32> = std::iter::once(self.micro_batch_size as u32)
-            .chain(sample.iter().map(|&s| s as u32))
+            .chain(sample.sizes().iter().map(|&s| s as u32))
             .collect();
-        self.micro_batches * encoded_len(Dtype::F32, &shape).map_or(1, cells_for)
+        self.micro_batches * encoded_len(dtype(sample), &shape).map_or(1, cells_for)
     }
 
     fn post(
@@ -267,7 +267,8 @@ pub(crate) fn check_sizes(
 ) -> Result<(), DesignerError> {
     let tensors = layers.iter().flat_map(|l| [(l, &l.input), (l, &l.output)]);
     for (layer, shape) in tensors {
-        let cells = micro_batches * cells_for(4 * micro_batch_size * shape.elements());
+        let cells =
+            micro_batches * cells_for(dtype(shape).size() * micro_batch_size * shape.elements());
         if cells > MAX_QUOTA as usize {
             return Err(DesignerError::TooLarge {
                 layer: layer.spec.name.clone(),
@@ -289,6 +290,14 @@ pub(crate) fn check_sizes(
         }
     }
     Ok(())
+}
+
+/// The largest element type that a tensor of this shape travels as.
+const fn dtype(shape: &Shape) -> Dtype {
+    match shape.element() {
+        Element::Real => Dtype::F32,
+        Element::Token(_) => Dtype::I64,
+    }
 }
 
 /// Parameters and two moments, with their names.

@@ -4,7 +4,9 @@ use crate::mailbox::Mailbox;
 use crate::{DesignerError, Prepared};
 use mixnn_data::Batch;
 use mixnn_model::LossPlacement;
-use mixnn_nn::{MicroBatch, NnError, StepReport, cross_entropy, tensor_from_wire, tensor_to_wire};
+use mixnn_nn::{
+    MicroBatch, NnError, StepReport, Tally, clip_factor, loss, tensor_from_wire, tensor_to_wire,
+};
 use mixnn_protocol::control::Command;
 use mixnn_protocol::{Kind, Message};
 use std::time::Duration;
@@ -17,6 +19,8 @@ pub(crate) struct Flight {
     number: u64,
     batch: Vec<MicroBatch>,
     samples: usize,
+    /// Micro-batches that have been sent.
+    launched: usize,
     /// Micro-batches whose loss is known.
     done: u32,
     report: StepReport,
@@ -36,27 +40,36 @@ impl Stepper<'_, '_, '_> {
     /// Sends a batch's inputs (and labels, where the last layer computes the loss).
     pub(crate) fn inject(&self, number: u64, batch: &Batch) -> Result<Flight, DesignerError> {
         let samples = batch.labels.len();
-        let flight = Flight {
+        let mut flight = Flight {
             number,
             batch: self.prepared.cut(batch)?,
             samples,
+            launched: 0,
             done: 0,
             report: StepReport::default(),
         };
-        self.launch(&flight)?;
+        self.launch(&mut flight)?;
         Ok(flight)
     }
 
-    fn launch(&self, flight: &Flight) -> Result<(), NnError> {
-        for (i, m) in flight.batch.iter().enumerate() {
-            let send = |kind, tensor| -> Result<(), NnError> {
-                self.mailbox.send(kind, flight.number, i as u32, tensor_to_wire(tensor)?);
-                Ok(())
-            };
-            if self.loss_at_last_layer() {
-                send(Kind::Labels, &m.labels)?;
+    fn launch(&self, flight: &mut Flight) -> Result<(), NnError> {
+        flight.launched = 0;
+        if self.loss_at_last_layer() {
+            for (i, m) in flight.batch.iter().enumerate() {
+                let labels = tensor_to_wire(&m.labels)?;
+                self.mailbox.send(Kind::Labels, flight.number, i as u32, labels);
             }
-            send(Kind::Activation, &m.images)?;
+        }
+        self.launch_more(flight)
+    }
+
+    /// Sends inputs until as many are on their way as layers have memory for.
+    fn launch_more(&self, flight: &mut Flight) -> Result<(), NnError> {
+        let most = flight.done as usize + self.prepared.in_flight();
+        while flight.launched < flight.batch.len().min(most) {
+            let input = tensor_to_wire(&flight.batch[flight.launched].inputs)?;
+            self.mailbox.send(Kind::Activation, flight.number, flight.launched as u32, input);
+            flight.launched += 1;
         }
         Ok(())
     }
@@ -78,6 +91,7 @@ impl Stepper<'_, '_, '_> {
             if !came {
                 return Ok(false);
             }
+            self.launch_more(flight)?;
         }
         Ok(true)
     }
@@ -94,9 +108,11 @@ impl Stepper<'_, '_, '_> {
         })?;
         let Some(output) = next else { return Ok(false) };
         let labels = &flight.batch[micro_batch as usize].labels;
-        let loss = cross_entropy(&tensor_from_wire(&output.payload)?, labels, flight.samples)?;
-        self.mailbox.send(Kind::Gradient, step, micro_batch, tensor_to_wire(&loss.gradient)?);
-        flight.add(loss.loss, loss.correct);
+        let outputs = tensor_from_wire(&output.payload)?;
+        let spec = &self.prepared.model.training().loss;
+        let output = loss(spec, &outputs, labels, flight.samples)?;
+        self.mailbox.send(Kind::Gradient, step, micro_batch, tensor_to_wire(&output.gradient)?);
+        flight.add(output.loss, output.tally);
         Ok(true)
     }
 
@@ -106,14 +122,17 @@ impl Stepper<'_, '_, '_> {
             let at = mailbox.losses.iter().position(|l| (l.0, l.1) == wanted)?;
             mailbox.losses.remove(at)
         })?;
-        let Some((_, _, loss, correct)) = next else { return Ok(false) };
-        flight.add(loss, correct);
+        let Some((_, _, loss, tally)) = next else { return Ok(false) };
+        flight.add(loss, tally);
         Ok(true)
     }
 
     /// Waits until every layer has applied the step.
     pub(crate) fn commit(&mut self, flight: &Flight) -> Result<bool, DesignerError> {
         let number = flight.number;
+        if !self.clip(number)? {
+            return Ok(false);
+        }
         let all = |mailbox: &mut Mailbox<'_>| {
             mailbox.known.iter().all(|known| known.applied >= number).then_some(())
         };
@@ -122,6 +141,25 @@ impl Stepper<'_, '_, '_> {
             self.committed = number;
         }
         Ok(committed)
+    }
+
+    /// Where gradients are clipped: gathers their norms, in model order, and tells every layer by what
+    /// to scale.
+    fn clip(&mut self, number: u64) -> Result<bool, DesignerError> {
+        let Some(max_norm) = self.prepared.model.training().clip_norm else { return Ok(true) };
+        let all = |mailbox: &mut Mailbox<'_>| {
+            let norms = mailbox.known.iter().map(|known| {
+                known.norms.as_ref().filter(|(step, _)| *step == number).map(|(_, norms)| norms)
+            });
+            norms
+                .collect::<Option<Vec<_>>>()
+                .map(|norms| norms.into_iter().flatten().copied().collect())
+        };
+        let norms: Option<Vec<f32>> = self.mailbox.wait(self.stall, all)?;
+        let Some(norms) = norms else { return Ok(false) };
+        let factor = clip_factor(&norms, max_norm)?;
+        self.mailbox.command_all(&Command::Apply(factor.to_bits()), number)?;
+        Ok(true)
     }
 
     /// Takes every layer back to the last committed step, and sends the flight again.
@@ -141,6 +179,7 @@ impl Stepper<'_, '_, '_> {
             .wait_for_all(self.stall, "an answer to a rollback", |k| k.rolled_back >= attempt)?;
         for known in &mut self.mailbox.known {
             known.applied = self.committed;
+            known.norms = None;
         }
         self.relaunch(flight)
     }
@@ -154,9 +193,9 @@ impl Stepper<'_, '_, '_> {
 }
 
 impl Flight {
-    fn add(&mut self, loss: f64, correct: u32) {
+    fn add(&mut self, loss: f64, tally: Tally) {
         self.report.loss += loss;
-        self.report.correct += correct;
+        self.report.tally += tally;
         self.done += 1;
     }
 

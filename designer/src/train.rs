@@ -8,8 +8,8 @@ use crate::step::{Flight, Stepper};
 use crate::watch::{StepWatch, TestSum};
 use crate::{DesignerError, Emitter, Prepared};
 use mixnn_events::{Event, Mode, Outcome, Phase, Step, Tested};
-use mixnn_model::LossPlacement;
-use mixnn_nn::{cross_entropy, merge_exports, model_digest, tensor_from_wire, tensor_to_wire};
+use mixnn_model::{Element, LossPlacement};
+use mixnn_nn::{evaluate, merge_exports, model_digest, tensor_from_wire, tensor_to_wire};
 use mixnn_node::{NodeArgs, Started};
 use mixnn_protocol::control::{Assignment, Command, Profile};
 use mixnn_protocol::{KeyPair, Kind, SystemRng};
@@ -66,7 +66,7 @@ fn initialise<'a, W: Write>(
 ) -> Result<Mailbox<'a>, DesignerError> {
     let prepared = training.prepared;
     let (layers, relays) = (prepared.model.layers(), &prepared.relays);
-    check_sizes(layers, prepared.micro_batches(), prepared.micro_batch_size())?;
+    check_sizes(layers, prepared.in_flight(), prepared.micro_batch_size())?;
     let keys = KeyPair::generate(training.args.suite.into(), &mut SystemRng);
     let Started { listener, url, metrics } = started;
     let config = EndpointConfig { listener, metrics, limits: limits(layers.len(), relays.hops) };
@@ -82,7 +82,7 @@ fn initialise<'a, W: Write>(
         layers,
         owner: &prepared.owner,
         hops: relays.hops as usize,
-        micro_batches: prepared.micro_batches(),
+        micro_batches: prepared.in_flight(),
         micro_batch_size: prepared.micro_batch_size(),
         term: TERM,
     };
@@ -123,9 +123,14 @@ fn assign(training: &Training<'_>, mailbox: &Mailbox<'_>) -> Result<(), Designer
         let assignment = Assignment {
             ops: layer.spec.ops.clone(),
             input: sizes(&layer.input),
+            vocabulary: match layer.input.element() {
+                Element::Token(vocabulary) => Some(vocabulary as u32),
+                Element::Real => None,
+            },
             output: sizes(&layer.output),
-            micro_batches: model.training().micro_batches,
-            optimizer: model.training().optimizer.clone(),
+            micro_batches: model.training().micro_batches_per_step(),
+            learning: model.learning(layer, training.prepared.total_steps()),
+            device: layer.spec.device,
             loss: here.then(|| loss.clone()),
             profile: training.profile.clone(),
         };
@@ -142,7 +147,7 @@ fn train<W: Write>(
     let prepared = training.prepared;
     let mut watch = StepWatch::new();
     let mut committed = 0;
-    let mut tested = TestSum::new(0).finish();
+    let mut tested = TestSum::new(0).finish(prepared.model.labels());
     for epoch in 1..=prepared.model.training().epochs {
         emit.emit(&Event::Phase(Phase::Training));
         watch.resume();
@@ -203,7 +208,8 @@ fn step_event(epoch: u32, flight: &Flight, milliseconds: f64) -> Step {
         epoch,
         step: flight.number(),
         loss: report.loss,
-        correct: report.correct,
+        answers: report.tally.answers,
+        correct: report.tally.correct,
         samples: flight.samples() as u32,
         milliseconds,
     }
@@ -220,16 +226,18 @@ fn test(
     let mut batches = prepared.test_batches().enumerate();
     let mut on_their_way = VecDeque::new();
     loop {
-        while on_their_way.len() < prepared.micro_batches()
+        while on_their_way.len() < prepared.in_flight()
             && let Some((number, batch)) = batches.next()
         {
             let batch = prepared.whole(&batch)?;
-            let micro_batch = (number % prepared.micro_batches()) as u32;
-            let payload = tensor_to_wire(&batch.images)?;
+            let micro_batch = (number % prepared.in_flight()) as u32;
+            let payload = tensor_to_wire(&batch.inputs)?;
             mailbox.send(Kind::Evaluation, number as u64, micro_batch, payload);
             on_their_way.push_back((number as u64, batch.labels));
         }
-        let Some((number, labels)) = on_their_way.pop_front() else { return Ok(sum.finish()) };
+        let Some((number, labels)) = on_their_way.pop_front() else {
+            return Ok(sum.finish(prepared.model.labels()));
+        };
         let output = mailbox.wait(stall, |mailbox| {
             let wanted = |m: &mixnn_protocol::Message| {
                 m.header.kind == Kind::Evaluation && m.header.step == number
@@ -242,8 +250,8 @@ fn test(
             return Err(DesignerError::Deadline { seconds: stall.as_secs(), what });
         };
         let samples = labels.size()[0] as usize;
-        let loss = cross_entropy(&tensor_from_wire(&output.payload)?, &labels, samples)?;
-        sum.add(loss.loss, loss.correct, samples);
+        let outputs = tensor_from_wire(&output.payload)?;
+        sum.add(evaluate(&prepared.model.training().loss, &outputs, &labels)?, samples);
     }
 }
 

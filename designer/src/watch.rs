@@ -1,6 +1,8 @@
 //! Times of steps, and sums of tests.
 
 use mixnn_events::{Outcome, Tested};
+use mixnn_model::Labels;
+use mixnn_nn::Tally;
 use std::time::{Duration, Instant};
 
 /// Times every step.
@@ -43,22 +45,35 @@ impl StepWatch {
 }
 
 /// Sums the batches of a test.
-pub(crate) struct TestSum(Tested);
+pub(crate) struct TestSum {
+    epoch: u32,
+    loss: f64,
+    tally: Tally,
+    samples: u64,
+}
 
 impl TestSum {
-    pub(crate) const fn new(epoch: u32) -> Self {
-        Self(Tested { epoch, loss: 0.0, correct: 0, samples: 0 })
+    pub(crate) fn new(epoch: u32) -> Self {
+        Self { epoch, loss: 0.0, tally: Tally::default(), samples: 0 }
     }
 
     /// Adds a batch with its mean loss.
-    pub(crate) fn add(&mut self, loss: f64, correct: u32, samples: usize) {
-        self.0.loss += loss * samples as f64;
-        self.0.correct += u64::from(correct);
-        self.0.samples += samples as u64;
+    pub(crate) fn add(&mut self, (loss, tally): (f64, Tally), samples: usize) {
+        self.loss += loss * samples as f64;
+        self.tally += tally;
+        self.samples += samples as u64;
     }
 
-    pub(crate) fn finish(mut self) -> Tested {
-        self.0.loss /= self.0.samples.max(1) as f64;
-        self.0
+    pub(crate) fn finish(self, labels: &Labels) -> Tested {
+        let loss = self.loss / self.samples.max(1) as f64;
+        Tested {
+            epoch: self.epoch,
+            loss,
+            answers: self.tally.answers,
+            correct: self.tally.correct,
+            top5: labels.classes().filter(|&classes| classes > 5).map(|_| self.tally.top5),
+            perplexity: matches!(labels, Labels::Tokens { .. }).then(|| loss.exp()),
+            samples: self.samples,
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! The local runner draws progress from it, scripts read it, and so can anybody:
 //!
 //! ```text
-//! {"event":"step","epoch":1,"step":17,"loss":1.92,"correct":31,"samples":64,"milliseconds":6.1}
+//! {"event":"step","epoch":1,"step":17,"loss":1.92,"answers":64,"correct":31,"samples":64,"milliseconds":6.1}
 //! ```
 //!
 //! Only the owner ever sees these lines: they name layers and speak of losses.
@@ -94,8 +94,11 @@ pub struct Step {
     pub step: u64,
     /// Mean loss of the batch.
     pub loss: f64,
-    /// Samples whose largest output was the label's.
-    pub correct: u32,
+    /// Answers that can be right or wrong: samples, positions of sequences, or bits; 0 where real
+    /// numbers are learned.
+    pub answers: u64,
+    /// Right ones.
+    pub correct: u64,
     /// Samples of the batch.
     pub samples: u32,
     /// From the last committed step to this one.
@@ -106,20 +109,33 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tested {
-    /// After which epoch.
+    /// In or after which epoch.
     pub epoch: u32,
     /// Mean loss.
     pub loss: f64,
-    /// Right answers.
+    /// Answers that can be right or wrong, as in [`Step::answers`].
+    pub answers: u64,
+    /// Right ones.
     pub correct: u64,
+    /// Those with the label among the five largest outputs, where there are more than five classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top5: Option<u64>,
+    /// `exp(loss)`, where the answers are tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub perplexity: Option<f64>,
     /// Test samples.
     pub samples: u64,
 }
 
 impl Tested {
-    /// Share of right answers, 0 to 1.
-    pub fn accuracy(&self) -> f64 {
-        self.correct as f64 / self.samples.max(1) as f64
+    /// Share of right answers, 0 to 1, where there are any.
+    pub fn accuracy(&self) -> Option<f64> {
+        (self.answers > 0).then(|| self.correct as f64 / self.answers as f64)
+    }
+
+    /// Share of answers with the label among the five largest outputs.
+    pub fn top5_accuracy(&self) -> Option<f64> {
+        self.top5.map(|top5| top5 as f64 / self.answers.max(1) as f64)
     }
 }
 
@@ -154,12 +170,19 @@ mod tests {
 
     #[test]
     fn lines_look_as_documented() {
-        let step =
-            Step { epoch: 1, step: 17, loss: 1.5, correct: 31, samples: 64, milliseconds: 6.5 };
+        let step = Step {
+            epoch: 1,
+            step: 17,
+            loss: 1.5,
+            answers: 64,
+            correct: 31,
+            samples: 64,
+            milliseconds: 6.5,
+        };
         let line = serde_json::to_string(&Event::Step(step)).expect("serializes");
         assert_eq!(
             line,
-            r#"{"event":"step","epoch":1,"step":17,"loss":1.5,"correct":31,"samples":64,"milliseconds":6.5}"#
+            r#"{"event":"step","epoch":1,"step":17,"loss":1.5,"answers":64,"correct":31,"samples":64,"milliseconds":6.5}"#
         );
         let phase = serde_json::to_string(&Event::Phase(Phase::Testing)).expect("serializes");
         assert_eq!(phase, r#"{"event":"phase","phase":"testing"}"#);

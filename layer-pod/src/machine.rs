@@ -102,11 +102,16 @@ impl Machine {
                 return Err(NnError::Mismatch(format!("{kind:?} on lane {lane:?}")));
             }
         }
-        for (lane, kind, step, micro_batch, payload) in work.take_outbox() {
+        self.send_out();
+        Ok(())
+    }
+
+    fn send_out(&mut self) {
+        let out = self.work.as_mut().map(Work::take_outbox).unwrap_or_default();
+        for (lane, kind, step, micro_batch, payload) in out {
             let header = MessageHeader { step, micro_batch, ..self.header(kind, 0, 0) };
             self.outbox.push(Send { lane, header, payload });
         }
-        Ok(())
     }
 
     fn command(&mut self, header: MessageHeader, payload: &[u8]) -> Done {
@@ -121,6 +126,7 @@ impl Machine {
             Command::Finish => return Done::Finish,
             Command::Assign(assignment) => self.assign(&assignment),
             Command::Rollback => self.roll_back(header),
+            Command::Apply(scale) => self.apply(header, f32::from_bits(scale)),
             Command::Digest => self.digest(header),
             Command::Export => self.export(header),
         };
@@ -153,6 +159,15 @@ impl Machine {
         self.work()?.roll_back(header.step)?;
         self.attempt = header.attempt;
         self.report(self.header(Kind::Report, header.step, 0), &Report::RolledBack);
+        Ok(())
+    }
+
+    fn apply(&mut self, header: MessageHeader, scale: f32) -> Result<(), NnError> {
+        if header.attempt != self.attempt {
+            return Ok(());
+        }
+        self.work()?.apply_scaled(header.step, scale)?;
+        self.send_out();
         Ok(())
     }
 

@@ -1,8 +1,11 @@
 //! An assigned layer: forward, backward and step, in whatever order messages come.
 
 use crate::Lane;
-use mixnn_model::{Op, Operation, Shape};
-use mixnn_nn::{Layer, LayerKey, NnError, Tensor, cross_entropy, tensor_from_wire, tensor_to_wire};
+use mixnn_model::{LossSpec, Op, Operation, Shape};
+use mixnn_nn::{
+    Layer, LayerKey, LossOutput, NnError, Tensor, device, loss as loss_of, tensor_from_wire,
+    tensor_to_wire,
+};
 use mixnn_protocol::control::{self, Assignment, Report};
 use mixnn_protocol::{Kind, MessageHeader};
 use std::collections::BTreeMap;
@@ -23,13 +26,21 @@ pub(crate) struct Work {
     loss: Option<Loss>,
     /// The micro-batch whose gradient comes next.
     next: u32,
+    /// Whether a step waits for the owner's word on how to scale the gradients.
+    clips: bool,
     outbox: Vec<Out>,
 }
 
-#[derive(Default)]
 struct Loss {
+    spec: LossSpec,
     labels: BTreeMap<(u64, u32), Tensor>,
     logits: BTreeMap<u32, Tensor>,
+}
+
+impl Loss {
+    fn new(spec: &LossSpec) -> Self {
+        Self { spec: spec.clone(), labels: BTreeMap::new(), logits: BTreeMap::new() }
+    }
 }
 
 impl Work {
@@ -40,13 +51,19 @@ impl Work {
     ) -> Result<Self, NnError> {
         check_shapes(assignment)?;
         Ok(Self {
-            layer: Layer::new(&assignment.ops, &assignment.optimizer, key)?,
+            layer: Layer::new(
+                &assignment.ops,
+                &assignment.learning,
+                device::choose(assignment.device)?,
+                key,
+            )?,
+            clips: assignment.learning.clips,
             micro_batches: assignment.micro_batches,
             gives_gradient,
             input: assignment.input.iter().map(|&s| i64::from(s)).collect(),
             inputs: BTreeMap::new(),
             gradients: BTreeMap::new(),
-            loss: assignment.loss.as_ref().map(|_| Loss::default()),
+            loss: assignment.loss.as_ref().map(Loss::new),
             next: 0,
             outbox: Vec::new(),
         })
@@ -129,12 +146,18 @@ impl Work {
         if of_step().count() < self.micro_batches as usize {
             return Ok(());
         }
-        let batch: i64 = of_step().map(|(_, labels)| labels.size().iter().product::<i64>()).sum();
+        let batch: i64 = of_step().filter_map(|(_, labels)| labels.size().first().copied()).sum();
         for (micro_batch, logits) in std::mem::take(&mut loss.logits) {
             let Some(labels) = loss.labels.get(&(step, micro_batch)) else { continue };
-            let output = cross_entropy(&logits, labels, batch as usize)?;
-            self.gradients.insert(micro_batch, output.gradient);
-            let report = Report::Loss { loss: output.loss, correct: output.correct };
+            let LossOutput { loss, tally, gradient } =
+                loss_of(&loss.spec, &logits, labels, batch as usize)?;
+            self.gradients.insert(micro_batch, gradient);
+            let report = Report::Loss {
+                loss,
+                answers: tally.answers,
+                correct: tally.correct,
+                top5: tally.top5,
+            };
             let report = control::to_bytes(&report).map_err(|e| NnError::Order(e.to_string()))?;
             self.outbox.push((Lane::Report, Kind::Report, step, micro_batch, report));
         }
@@ -151,11 +174,35 @@ impl Work {
             }
             self.next += 1;
         }
-        if self.next == self.micro_batches { self.apply() } else { Ok(()) }
+        match self.next == self.micro_batches {
+            true if self.clips => self.report_norms(),
+            true => self.apply(None),
+            false => Ok(()),
+        }
     }
 
-    fn apply(&mut self) -> Result<(), NnError> {
-        self.layer.apply()?;
+    fn report_norms(&mut self) -> Result<(), NnError> {
+        let norms = self.layer.gradient_norms()?;
+        let norms = Report::Norms(norms.into_iter().map(f32::to_bits).collect());
+        let norms = control::to_bytes(&norms).map_err(|e| NnError::Order(e.to_string()))?;
+        self.outbox.push((Lane::Report, Kind::Report, self.layer.step() + 1, 0, norms));
+        Ok(())
+    }
+
+    /// The owner's word on how to scale the gradients of a step. A step that is applied is applied.
+    pub(crate) fn apply_scaled(&mut self, step: u64, scale: f32) -> Result<(), NnError> {
+        if step <= self.layer.step() {
+            return Ok(());
+        }
+        let waits = self.clips && step == self.layer.step() + 1 && self.next == self.micro_batches;
+        if !waits || !scale.is_finite() {
+            return Err(self.out_of_step("a scale of gradients", step));
+        }
+        self.apply(Some(scale))
+    }
+
+    fn apply(&mut self, scale: Option<f32>) -> Result<(), NnError> {
+        self.layer.apply(scale)?;
         self.next = 0;
         let step = self.layer.step();
         if let Some(loss) = &mut self.loss {
@@ -177,7 +224,7 @@ impl Work {
         self.outbox.clear();
         self.next = 0;
         if let Some(loss) = &mut self.loss {
-            *loss = Loss::default();
+            *loss = Loss::new(&loss.spec);
         }
         Ok(())
     }
@@ -240,13 +287,21 @@ fn check_shapes(assignment: &Assignment) -> Result<(), NnError> {
     let refuse = |problem: String| Err(NnError::State(problem));
     let shape = |sizes: &[u32]| Shape::new(sizes.iter().map(|&s| s as usize).collect::<Vec<_>>());
     let infer = || {
-        let input = shape(&assignment.input)?;
+        let input = match (assignment.vocabulary, assignment.input.as_slice()) {
+            (Some(vocabulary), [length]) => Shape::tokens(*length as usize, vocabulary as usize)?,
+            _ => shape(&assignment.input)?,
+        };
         assignment.ops.iter().try_fold(input, |x, op: &Op| op.output(&x))
     };
     let output = match infer() {
         Ok(output) => output,
         Err(error) => return refuse(error.to_string()),
     };
+    let parameters: usize = assignment.ops.iter().map(|op| op.parameters().len()).sum();
+    if parameters != assignment.learning.settings.len() {
+        let settings = assignment.learning.settings.len();
+        return refuse(format!("{settings} settings for {parameters} parameters"));
+    }
     if shape(&assignment.output).ok() != Some(output) {
         return refuse("the operations do not give the output that the assignment says".into());
     }

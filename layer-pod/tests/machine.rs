@@ -17,8 +17,13 @@ fn profile() -> Profile {
 fn assignment() -> Assignment {
     serde_json::from_value(json!({
         "ops": [{"linear": {"in": 4, "out": 3}}, {"relu": {}}],
-        "input": [4], "output": [3], "microBatches": 2,
-        "optimizer": {"sgd": {"lr": 0.1, "momentum": 0.9}}, "loss": null, "profile": profile(),
+        "input": [4], "vocabulary": null, "output": [3], "microBatches": 2,
+        "learning": {
+            "optimizer": {"sgd": {"lr": 0.1, "momentum": 0.9}}, "schedule": {}, "totalSteps": 10,
+            "settings": [{"weightDecay": 0.0, "lrFactor": 1.0}, {"weightDecay": 0.0, "lrFactor": 1.0}],
+            "clips": false, "precision": "F32",
+        },
+        "device": "cpu", "loss": null, "profile": profile(),
     }))
     .unwrap()
 }
@@ -207,7 +212,17 @@ fn an_assignment_says_nothing_of_model_place_or_neighbours() {
     fields.sort_unstable();
     assert_eq!(
         fields,
-        ["input", "loss", "microBatches", "ops", "optimizer", "output", "profile"],
+        [
+            "device",
+            "input",
+            "learning",
+            "loss",
+            "microBatches",
+            "ops",
+            "output",
+            "profile",
+            "vocabulary"
+        ],
         "a new field here is told to every host: think before you add it"
     );
 }

@@ -32,10 +32,9 @@ pub use ops::{Op, Operation};
 pub use parameter::{Buffer, BufferKind, Init, Parameter, Role};
 pub use shape::{Element, Shape, ShapeError};
 pub use training::{
-    AdamSpec, AdamWSpec, Constant, DecaySpec, EarlyStopping, FallingDecay,
-    Learning, LossFunction, LossPlacement, LossSpec, Metric, OptimizerSpec, ParameterGroup,
-    ParameterSetting, Precision, RmsPropSpec, ScheduleSpec, SecretKeyRef, SeedSource, SgdSpec,
-    StepDecay, TrainingSpec,
+    AdamSpec, AdamWSpec, Constant, DecaySpec, EarlyStopping, FallingDecay, Learning, LossFunction,
+    LossPlacement, LossSpec, Metric, OptimizerSpec, ParameterGroup, ParameterSetting, Precision,
+    RmsPropSpec, ScheduleSpec, SecretKeyRef, SeedSource, SgdSpec, StepDecay, TrainingSpec,
 };
 
 /// Bounds on what a specification may ask for: every number in it comes from outside.

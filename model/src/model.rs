@@ -2,8 +2,8 @@
 
 use crate::error::{ModelError, ModelErrors};
 use crate::{
-    Buffer, Labels, LayerSpec, Learning, Operation, Parameter, ParameterSetting, Shape, TrainingSpec,
-    limits,
+    Buffer, Labels, LayerSpec, Learning, Operation, Parameter, ParameterSetting, Shape,
+    TrainingSpec, limits,
 };
 use std::collections::HashSet;
 

@@ -90,7 +90,8 @@ pub enum BufferKind {
 pub(crate) fn weight_and_bias(shape: Vec<i64>, bias: Option<i64>) -> Vec<Parameter> {
     let init = Init::UniformFanIn { fan_in: shape[1..].iter().product() };
     let weight = Parameter { name: "weight".into(), shape, init, role: Role::Weight };
-    let bias = bias.map(|n| Parameter { name: "bias".into(), shape: vec![n], init, role: Role::Bias });
+    let bias =
+        bias.map(|n| Parameter { name: "bias".into(), shape: vec![n], init, role: Role::Bias });
     std::iter::once(weight).chain(bias).collect()
 }
 

@@ -45,7 +45,9 @@ impl Shape {
     pub fn tokens(length: usize, vocabulary: usize) -> Result<Self, ShapeError> {
         if !(1..=limits::SIZE as usize).contains(&vocabulary) {
             let most = limits::SIZE;
-            return Err(ShapeError(format!("a vocabulary of {vocabulary}; it is from 1 to {most}")));
+            return Err(ShapeError(format!(
+                "a vocabulary of {vocabulary}; it is from 1 to {most}"
+            )));
         }
         Ok(Self { element: Element::Token(vocabulary), ..Self::new([length])? })
     }
@@ -82,7 +84,10 @@ impl Shape {
     }
 
     /// The sizes, if there are `N`; `expected` is what they are called.
-    pub(crate) fn dimensions<const N: usize>(&self, expected: &str) -> Result<[usize; N], ShapeError> {
+    pub(crate) fn dimensions<const N: usize>(
+        &self,
+        expected: &str,
+    ) -> Result<[usize; N], ShapeError> {
         <[usize; N]>::try_from(self.sizes.as_slice())
             .map_err(|_| ShapeError(format!("expects {expected}, its input has shape {self}")))
     }

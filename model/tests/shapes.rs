@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use mixnn_model::{Model, ModelErrors, Op, Operation, Shape};
+use mixnn_model::{Labels, Model, ModelErrors, Op, Operation, Shape};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -45,13 +45,13 @@ fn shapes_are_those_of_pytorch() {
 
 #[test]
 fn parameters_have_pytorchs_names_and_layouts() {
-    let of = |value| -> Vec<(&'static str, Vec<i64>)> {
+    let of = |value| -> Vec<(String, Vec<i64>)> {
         op(value).parameters().into_iter().map(|p| (p.name, p.shape)).collect()
     };
     let linear = of(json!({"linear": {"in": 4, "out": 3}}));
-    assert_eq!(linear, [("weight", vec![3, 4]), ("bias", vec![3])]);
+    assert_eq!(linear, [("weight".into(), vec![3, 4]), ("bias".into(), vec![3])]);
     let conv = of(json!({"conv2d": {"in": 2, "out": 5, "kernel": 3, "bias": false}}));
-    assert_eq!(conv, [("weight", vec![5, 2, 3, 3])]);
+    assert_eq!(conv, [("weight".into(), vec![5, 2, 3, 3])]);
     assert!(of(json!({"relu": {}})).is_empty());
 }
 
@@ -60,7 +60,7 @@ fn model(layers: Value, sample: &[usize], classes: usize) -> Result<Model, Model
         "optimizer": {"sgd": {"lr": 0.1}}});
     let (layers, training) =
         (serde_json::from_value(layers).unwrap(), serde_json::from_value(training).unwrap());
-    Model::new(layers, training, &Shape::new(sample).unwrap(), classes)
+    Model::new(layers, training, &Shape::new(sample).unwrap(), &Labels::Class { classes })
 }
 
 fn errors(layers: Value) -> String {
@@ -122,9 +122,14 @@ fn training_fields_are_named_with_their_path() {
         "epochs": 0, "optimizer": {"adam": {"lr": -1.0, "beta1": 1.0}}});
     let (layers, training) =
         (serde_json::from_value(layers).unwrap(), serde_json::from_value(training).unwrap());
-    let said = Model::new(layers, training, &Shape::new([1, 28, 28]).unwrap(), 10)
-        .unwrap_err()
-        .to_string();
+    let said = Model::new(
+        layers,
+        training,
+        &Shape::new([1, 28, 28]).unwrap(),
+        &Labels::Class { classes: 10 },
+    )
+    .unwrap_err()
+    .to_string();
     for field in [
         "training.microBatches: is 3",
         "training.epochs",

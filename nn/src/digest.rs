@@ -5,20 +5,19 @@
 //! model digest = HMAC-SHA256(digest key of the owner, [layer digest]* )
 //! ```
 //!
-//! with tensors in their wire form, in order. A bare hash would let anyone test a guess of the weights.
+//! with parameters, then buffers, in their wire form, in order. A bare hash would let anyone test a guess of the weights.
 
 use crate::tensor::tensor_to_wire;
 use crate::{LayerKey, NnError, OwnerSecret};
 use aws_lc_rs::hmac::{Context, HMAC_SHA256, Key};
 use tch::Tensor;
 
-pub(crate) fn layer_digest(
+pub(crate) fn layer_digest<'a>(
     key: &LayerKey,
-    names: &[String],
-    parameters: &[Tensor],
+    tensors: impl Iterator<Item = (String, &'a Tensor)>,
 ) -> Result<[u8; 32], NnError> {
     let mut mac = Context::with_key(&Key::new(HMAC_SHA256, &key.digest_key()));
-    for (name, tensor) in names.iter().zip(parameters) {
+    for (name, tensor) in tensors {
         mac.update(&(name.len() as u32).to_be_bytes());
         mac.update(name.as_bytes());
         mac.update(&tensor_to_wire(tensor)?);

@@ -4,7 +4,8 @@
 //! layer key      = HKDF-SHA256(owner secret, info "mixnn v1 layer key" || layer name), 32 bytes
 //! digest key     = HKDF-SHA256(layer key,    info "mixnn v1 digest"), 32 bytes
 //! seed of init   = HKDF-SHA256(layer key,    info "mixnn v1 init" || op u32 || parameter name), 8 bytes
-//! seed of a mask = HKDF-SHA256(layer key,    info "mixnn v1 dropout" || op u32 || step u64 || micro-batch u32)
+//! seed of a mask = HKDF-SHA256(layer key,    info "mixnn v1 dropout" || op u32 || step u64 || micro-batch u32
+//!                                                  || place within the op)
 //! shuffle key    = HKDF-SHA256(owner secret, info "mixnn v1 shuffle"), 32 bytes
 //! ```
 //!
@@ -64,10 +65,12 @@ impl LayerKey {
         seed(&self.0, &[b"mixnn v1 init", &(op as u32).to_be_bytes(), parameter.as_bytes()])
     }
 
-    pub(crate) fn dropout_seed(&self, op: usize, step: u64, micro_batch: u32) -> i64 {
-        let place =
-            [&(op as u32).to_be_bytes()[..], &step.to_be_bytes(), &micro_batch.to_be_bytes()];
-        seed(&self.0, &[b"mixnn v1 dropout", place[0], place[1], place[2]])
+    /// `within`: where in the operation the mask is for, empty but for blocks (`body.0`).
+    pub(crate) fn dropout_seed(&self, op: usize, step: u64, micro_batch: u32, within: &str) -> i64 {
+        let (op, step) = ((op as u32).to_be_bytes(), step.to_be_bytes());
+        let info: [&[u8]; 5] =
+            [b"mixnn v1 dropout", &op, &step, &micro_batch.to_be_bytes(), within.as_bytes()];
+        seed(&self.0, &info)
     }
 }
 

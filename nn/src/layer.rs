@@ -1,25 +1,25 @@
 //! One layer, cut out of the model.
 
-use crate::digest::layer_digest;
 use crate::error::Context;
 use crate::network::Network;
 use crate::ops::Mode;
-use crate::optimizer;
 use crate::state::State;
-use crate::{LayerKey, NnError};
-use mixnn_model::{Op, OptimizerSpec};
+use crate::{LayerKey, NnError, clip, optimizer};
+use mixnn_model::{Learning, Op};
 use std::collections::HashMap;
-use tch::{Kind, Tensor};
+use tch::{Device, Tensor};
 
 /// One layer: forward, backward, step, and one step back.
 pub struct Layer {
     network: Network,
-    optimizer: OptimizerSpec,
+    learning: Learning,
     key: LayerKey,
     current: State,
     previous: Option<State>,
     /// Graphs of micro-batches whose gradient has not come yet.
     graphs: HashMap<u32, Graph>,
+    /// The buffers as the step under way has changed them; none before its first forward pass.
+    buffers: Option<Vec<Tensor>>,
 }
 
 struct Graph {
@@ -32,17 +32,22 @@ impl Layer {
     ///
     /// # Errors
     /// Out of memory, most likely.
-    pub fn new(ops: &[Op], optimizer: &OptimizerSpec, key: LayerKey) -> Result<Self, NnError> {
-        let network = Network::new(ops);
-        let parameters = network.init(&key)?;
-        let current = State { parameters, ..State::default() };
+    pub fn new(
+        ops: &[Op],
+        learning: &Learning,
+        device: Device,
+        key: LayerKey,
+    ) -> Result<Self, NnError> {
+        let network = Network::new(ops, learning.precision, device);
+        let current = State::first(&network, &key)?;
         Ok(Self {
             network,
-            optimizer: optimizer.clone(),
+            learning: learning.clone(),
             key,
             current,
             previous: None,
             graphs: HashMap::new(),
+            buffers: None,
         })
     }
 
@@ -66,7 +71,8 @@ impl Layer {
         let input = input.f_detach().context("taking the input")?;
         let input = if wants_gradient { input.set_requires_grad(true) } else { input };
         let mode = Mode::Train { key: &self.key, step: self.current.step + 1, micro_batch };
-        let output = self.network.forward(&input, &self.current.parameters, mode)?;
+        let buffers = self.buffers.get_or_insert_with(|| self.current.copy_buffers());
+        let output = self.network.forward(&input, &self.current.parameters, buffers, mode)?;
         let sent = output.f_detach().context("giving the output")?;
         self.graphs.insert(micro_batch, Graph { input, output });
         Ok(sent)
@@ -98,7 +104,8 @@ impl Layer {
         }
         if output.requires_grad() {
             // tch gives `backward` no gradient; the product's derivative by `output` is exactly it.
-            let product = output.f_mul(gradient).and_then(|p| p.f_sum(Kind::Float));
+            let there = gradient.f_to_device(output.device());
+            let product = there.and_then(|g| output.f_mul(&g)).and_then(|p| p.f_sum(output.kind()));
             product.and_then(|s| s.f_backward()).context("backward")?;
         }
         if !input.requires_grad() {
@@ -112,15 +119,28 @@ impl Layer {
     /// # Errors
     /// The input does not fit, or there is no memory.
     pub fn evaluate(&self, input: &Tensor) -> Result<Tensor, NnError> {
-        tch::no_grad(|| self.network.forward(input, &self.current.parameters, Mode::Eval))
+        let State { parameters, buffers, .. } = &self.current;
+        tch::no_grad(|| self.network.forward(input, parameters, buffers, Mode::Eval))
     }
 
-    /// Applies the gathered gradients. The state before stays until the next step.
+    /// The norms of the gathered gradients, one a parameter, in order: what the owner needs to clip.
+    ///
+    /// # Errors
+    /// Nothing was gathered.
+    pub fn gradient_norms(&self) -> Result<Vec<f32>, NnError> {
+        clip::norms(&self.current.parameters)
+    }
+
+    /// Applies the gathered gradients, each multiplied by `scale` if there is one. The state before
+    /// stays until the next step.
     ///
     /// # Errors
     /// Nothing was gathered, or there is no memory; the state is then as before.
-    pub fn apply(&mut self) -> Result<(), NnError> {
-        let next = optimizer::step(&self.optimizer, &self.current)?;
+    pub fn apply(&mut self, scale: Option<f32>) -> Result<(), NnError> {
+        let mut next = optimizer::step(&self.learning, &self.current, scale)?;
+        if let Some(buffers) = self.buffers.take() {
+            next.buffers = buffers;
+        }
         let before = std::mem::replace(&mut self.current, next);
         clear_gradients(&before)?;
         self.previous = Some(before);
@@ -134,6 +154,7 @@ impl Layer {
     /// That state is not kept: only the last two are.
     pub fn roll_back(&mut self, step: u64) -> Result<(), NnError> {
         self.graphs.clear();
+        self.buffers = None;
         clear_gradients(&self.current)?;
         if self.current.step == step {
             return Ok(());
@@ -150,12 +171,12 @@ impl Layer {
         }
     }
 
-    /// Keyed digest of the parameters: equal bits, equal digest.
+    /// Keyed digest of parameters and buffers: equal bits, equal digest.
     ///
     /// # Errors
     /// libtorch refuses.
     pub fn digest(&self) -> Result<[u8; 32], NnError> {
-        layer_digest(&self.key, &self.network.names(), &self.current.parameters)
+        self.current.digest(&self.network, &self.key)
     }
 
     /// Parameters and optimizer state as safetensors.
@@ -163,7 +184,7 @@ impl Layer {
     /// # Errors
     /// libtorch refuses.
     pub fn export(&self) -> Result<Vec<u8>, NnError> {
-        self.current.to_safetensors(&self.network.names())
+        self.current.to_safetensors(&self.network)
     }
 
     /// Takes up the state that [`export`](Self::export) wrote.
@@ -171,9 +192,9 @@ impl Layer {
     /// # Errors
     /// It belongs to another layer. The state is then as before.
     pub fn import(&mut self, bytes: &[u8]) -> Result<(), NnError> {
-        let (names, shapes) = (self.network.names(), self.network.shapes());
-        self.current = State::from_safetensors(bytes, &names, &shapes)?;
+        self.current = State::from_safetensors(bytes, &self.network)?;
         self.previous = None;
+        self.buffers = None;
         self.graphs.clear();
         Ok(())
     }

@@ -8,6 +8,8 @@
 //!
 //! Both give the same bits (docs/numerics.md says under which profile); tests hold them to it.
 
+mod clip;
+pub mod device;
 mod digest;
 mod draw;
 mod error;
@@ -22,12 +24,13 @@ mod reference;
 mod state;
 mod tensor;
 
+pub use clip::clip_factor;
 pub use digest::model_digest;
 pub use error::NnError;
 pub use key::{LayerKey, OwnerSecret};
 pub use layer::Layer;
-pub use loss::{LossOutput, cross_entropy};
+pub use loss::{LossOutput, Tally, evaluate, loss};
 pub use reference::{MicroBatch, Reference, StepReport};
 pub use state::merge_exports;
-pub use tch::Tensor;
-pub use tensor::{batch_tensors, is_finite, tensor_from_wire, tensor_to_wire};
+pub use tch::{Device, Kind, Tensor};
+pub use tensor::{Numbers, batch_tensor, is_finite, tensor_from_wire, tensor_to_wire};

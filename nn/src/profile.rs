@@ -38,7 +38,5 @@ pub fn pin() -> Result<Profile, NnError> {
         libtorch: LIBTORCH.to_owned(),
         threads: u32::try_from(tch::get_num_threads()).unwrap_or(0),
         cpu_capability: found,
-        dtype: "f32".to_owned(),
-        device: "cpu".to_owned(),
     })
 }

@@ -1,17 +1,21 @@
 //! What a layer has learned: parameters and optimizer moments, and their form in safetensors.
 
-use crate::NnError;
+use crate::digest::layer_digest;
 use crate::error::Context;
+use crate::network::Network;
 use crate::tensor::bytes_of;
+use crate::{LayerKey, NnError};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::HashMap;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Parameters and moments after `step` optimizer steps.
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) step: u64,
     pub(crate) parameters: Vec<Tensor>,
+    /// What operations keep beside their parameters.
+    pub(crate) buffers: Vec<Tensor>,
     pub(crate) moments: Moments,
 }
 
@@ -20,101 +24,157 @@ pub(crate) struct State {
 pub(crate) struct Moments {
     pub(crate) first: Vec<Tensor>,
     pub(crate) second: Vec<Tensor>,
+    pub(crate) third: Vec<Tensor>,
 }
 
 /// Prefixes of the moments' names in safetensors; a parameter has none.
 const FIRST: &str = "optimizer.first.";
 const SECOND: &str = "optimizer.second.";
+const THIRD: &str = "optimizer.third.";
 /// Metadata key of the number of steps.
 const STEP: &str = "step";
 
 impl State {
-    /// Writes the state as safetensors under the names of the parameters.
-    pub(crate) fn to_safetensors(&self, names: &[String]) -> Result<Vec<u8>, NnError> {
+    /// The state before the first step.
+    pub(crate) fn first(network: &Network, key: &LayerKey) -> Result<Self, NnError> {
+        let (parameters, buffers) = (network.init(key)?, network.init_buffers()?);
+        Ok(Self { step: 0, parameters, buffers, moments: Moments::default() })
+    }
+
+    /// Copies of the buffers, for a step to change.
+    pub(crate) fn copy_buffers(&self) -> Vec<Tensor> {
+        self.buffers.iter().map(Tensor::copy).collect()
+    }
+
+    /// Keyed digest of parameters and buffers.
+    pub(crate) fn digest(&self, network: &Network, key: &LayerKey) -> Result<[u8; 32], NnError> {
+        let names = network.names().into_iter().chain(network.buffers().into_iter().map(|b| b.0));
+        layer_digest(key, names.zip(self.parameters.iter().chain(&self.buffers)))
+    }
+
+    /// Writes the state as safetensors under the names of the network.
+    pub(crate) fn to_safetensors(&self, network: &Network) -> Result<Vec<u8>, NnError> {
+        let names = network.names();
         let mut all = Vec::new();
         for (prefix, tensors) in self.groups() {
             for (name, tensor) in names.iter().zip(tensors) {
-                let contiguous = tensor.f_detach().and_then(|t| t.f_contiguous());
-                let contiguous = contiguous.context("reading a parameter")?;
-                let shape = contiguous.size().iter().map(|&s| s as usize).collect();
-                all.push((format!("{prefix}{name}"), shape, bytes_of(&contiguous, 4)?));
+                all.push(named(format!("{prefix}{name}"), tensor)?);
             }
+        }
+        for ((name, ..), buffer) in network.buffers().into_iter().zip(&self.buffers) {
+            all.push(named(name, buffer)?);
         }
         write(&all, HashMap::from([(STEP.to_owned(), self.step.to_string())]))
     }
 
     /// Reads a state that [`to_safetensors`](Self::to_safetensors) wrote for the same layer.
-    pub(crate) fn from_safetensors(
-        bytes: &[u8],
-        names: &[String],
-        shapes: &[Vec<i64>],
-    ) -> Result<Self, NnError> {
+    pub(crate) fn from_safetensors(bytes: &[u8], network: &Network) -> Result<Self, NnError> {
         let refused = |e: &dyn std::fmt::Display| NnError::State(e.to_string());
         let file = SafeTensors::deserialize(bytes).map_err(|e| refused(&e))?;
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| refused(&e))?;
         let step = metadata.metadata().as_ref().and_then(|m| m.get(STEP)?.parse().ok());
         let step = step.ok_or_else(|| NnError::State("the number of steps is missing".into()))?;
+        let take = |name: String, shape: &[i64], kind: Kind| -> Result<Tensor, NnError> {
+            let view = file.tensor(&name).map_err(|e| NnError::State(format!("{name}: {e}")))?;
+            let tensor = read(&name, &view, shape, kind)?;
+            tensor.f_to_device(network.device()).context("placing a state")
+        };
+        let (names, shapes) = (network.names(), network.shapes());
         let group = |prefix: &str| -> Result<Vec<Tensor>, NnError> {
             let one = |(name, shape): (&String, &Vec<i64>)| {
-                let name = format!("{prefix}{name}");
-                let view =
-                    file.tensor(&name).map_err(|e| NnError::State(format!("{name}: {e}")))?;
-                read(&name, &view, shape)
+                take(format!("{prefix}{name}"), shape, Kind::Float)
             };
-            names.iter().zip(shapes).map(one).collect()
+            names.iter().zip(&shapes).map(one).collect()
         };
         let moments = |prefix: &str| {
             let there = file.names().iter().any(|name| name.starts_with(prefix));
             if there { group(prefix) } else { Ok(Vec::new()) }
         };
+        let buffers = network.buffers().into_iter();
+        let buffers = buffers.map(|(name, shape, kind)| take(name, &shape, kind));
         let state = Self {
             step,
             parameters: group("")?,
-            moments: Moments { first: moments(FIRST)?, second: moments(SECOND)? },
+            buffers: buffers.collect::<Result<_, _>>()?,
+            moments: Moments {
+                first: moments(FIRST)?,
+                second: moments(SECOND)?,
+                third: moments(THIRD)?,
+            },
         };
-        let read = state.groups().iter().map(|(_, tensors)| tensors.len()).sum::<usize>();
-        if read != file.len() {
+        let known = state.groups().iter().map(|(_, tensors)| tensors.len()).sum::<usize>();
+        let known = known + state.buffers.len();
+        if known != file.len() {
             return Err(NnError::State(format!(
-                "{} tensors, of which {read} are known",
+                "{} tensors, of which {known} are known",
                 file.len()
             )));
         }
-        state.parameters.iter().for_each(|p| drop(p.set_requires_grad(true)));
-        Ok(state)
+        let parameters = state.parameters.iter().map(|p| p.set_requires_grad(true)).collect();
+        Ok(Self { parameters, ..state })
     }
 
-    fn groups(&self) -> [(&'static str, &[Tensor]); 3] {
-        [("", &self.parameters), (FIRST, &self.moments.first), (SECOND, &self.moments.second)]
+    fn groups(&self) -> [(&'static str, &[Tensor]); 4] {
+        let Moments { first, second, third } = &self.moments;
+        [("", &self.parameters), (FIRST, first), (SECOND, second), (THIRD, third)]
     }
 }
 
-fn read(name: &str, view: &TensorView<'_>, shape: &[i64]) -> Result<Tensor, NnError> {
+const fn dtype(kind: Kind) -> Dtype {
+    match kind {
+        Kind::Int64 => Dtype::I64,
+        _ => Dtype::F32,
+    }
+}
+
+fn read(name: &str, view: &TensorView<'_>, shape: &[i64], kind: Kind) -> Result<Tensor, NnError> {
     let found: Vec<i64> = view.shape().iter().map(|&s| s as i64).collect();
-    if found != shape || view.dtype() != Dtype::F32 {
+    let wanted = dtype(kind);
+    if found != shape || view.dtype() != wanted {
         let found = format!("{:?} of shape {found:?}", view.dtype());
-        return Err(NnError::State(format!("{name} is {found} instead of F32 of shape {shape:?}")));
+        return Err(NnError::State(format!(
+            "{name} is {found} instead of {wanted:?} of shape {shape:?}"
+        )));
     }
-    Tensor::f_from_data_size(view.data(), shape, Kind::Float).context("making a parameter")
+    Tensor::f_from_data_size(view.data(), shape, kind).context("making a parameter")
 }
 
-type Named = (String, Vec<usize>, Vec<u8>);
+struct Named {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    data: Vec<u8>,
+}
+
+fn named(name: String, tensor: &Tensor) -> Result<Named, NnError> {
+    let dtype = dtype(tensor.kind());
+    let cpu = tensor.f_detach().and_then(|t| t.f_to_device(Device::Cpu));
+    let cpu = cpu.and_then(|t| t.f_contiguous()).context("reading a parameter")?;
+    let shape = cpu.size().iter().map(|&s| s as usize).collect();
+    Ok(Named { name, dtype, shape, data: bytes_of(&cpu, if dtype == Dtype::I64 { 8 } else { 4 })? })
+}
 
 fn write(tensors: &[Named], metadata: HashMap<String, String>) -> Result<Vec<u8>, NnError> {
     let views = tensors.iter().map(view_of).collect::<Result<Vec<_>, _>>()?;
     safetensors::serialize(views, Some(metadata)).map_err(|e| NnError::State(e.to_string()))
 }
 
-fn view_of((name, shape, data): &Named) -> Result<(String, TensorView<'_>), NnError> {
-    let view = TensorView::new(Dtype::F32, shape.clone(), data);
-    view.map(|view| (name.clone(), view)).map_err(|e| NnError::State(e.to_string()))
+fn view_of(t: &Named) -> Result<(String, TensorView<'_>), NnError> {
+    let view = TensorView::new(t.dtype, t.shape.clone(), &t.data);
+    view.map(|view| (t.name.clone(), view)).map_err(|e| NnError::State(e.to_string()))
 }
 
-/// The parameters in a layer's export, without optimizer state, under `layer`'s name: `conv1.0.weight`.
+/// Parameters and buffers of a layer's export, without optimizer state, under `layer`'s name: `conv1.0.weight`.
 fn parameters_of_export(layer: &str, export: &[u8]) -> Result<Vec<Named>, NnError> {
     let file = SafeTensors::deserialize(export).map_err(|e| NnError::State(e.to_string()))?;
     let ours = |(name, view): (String, TensorView<'_>)| {
-        let is_moment = name.starts_with(FIRST) || name.starts_with(SECOND);
-        let named = || (format!("{layer}.{name}"), view.shape().to_vec(), view.data().to_vec());
+        let is_moment = [FIRST, SECOND, THIRD].iter().any(|prefix| name.starts_with(prefix));
+        let named = || Named {
+            name: format!("{layer}.{name}"),
+            dtype: view.dtype(),
+            shape: view.shape().to_vec(),
+            data: view.data().to_vec(),
+        };
         (!is_moment).then(named)
     };
     Ok(file.tensors().into_iter().filter_map(ours).collect())
@@ -132,6 +192,6 @@ pub fn merge_exports<'a>(
     for (layer, export) in exports {
         all.extend(parameters_of_export(layer, export)?);
     }
-    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all.sort_by(|a, b| a.name.cmp(&b.name));
     write(&all, HashMap::from([("format".to_owned(), "pt".to_owned())]))
 }

@@ -3,9 +3,9 @@
 use crate::NnError;
 use crate::error::Context;
 use mixnn_protocol::tensor::{Dtype, TensorView};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
-/// Encodes a tensor of f32 or i64.
+/// Encodes a tensor of f32, bf16 or i64.
 ///
 /// # Errors
 /// Another element type, or libtorch refuses.
@@ -13,9 +13,11 @@ pub fn tensor_to_wire(tensor: &Tensor) -> Result<Vec<u8>, NnError> {
     let dtype = match tensor.f_kind().context("reading a tensor's type")? {
         Kind::Float => Dtype::F32,
         Kind::Int64 => Dtype::I64,
+        Kind::BFloat16 => Dtype::Bf16,
         other => return Err(NnError::Mismatch(format!("a tensor of {other:?} does not travel"))),
     };
-    let tensor = tensor.f_detach().and_then(|t| t.f_contiguous()).context("reading a tensor")?;
+    let tensor = tensor.f_detach().and_then(|t| t.f_to_device(Device::Cpu));
+    let tensor = tensor.and_then(|t| t.f_contiguous()).context("reading a tensor")?;
     let shape: Vec<u32> = tensor.size().iter().map(|&s| s as u32).collect();
     let data = bytes_of(&tensor, dtype.size())?;
     Ok(TensorView { dtype, shape, data: &data }.to_bytes())
@@ -30,6 +32,7 @@ pub fn tensor_from_wire(bytes: &[u8]) -> Result<Tensor, NnError> {
     let kind = match view.dtype {
         Dtype::F32 => Kind::Float,
         Dtype::I64 => Kind::Int64,
+        Dtype::Bf16 => Kind::BFloat16,
     };
     let shape: Vec<i64> = view.shape.iter().map(|&s| i64::from(s)).collect();
     Tensor::f_from_data_size(view.data, &shape, kind).context("making a tensor")
@@ -53,22 +56,33 @@ pub(crate) fn bytes_of(tensor: &Tensor, element: usize) -> Result<Vec<u8>, NnErr
     Ok(data)
 }
 
-/// Samples and labels of a micro-batch as tensors: f32 of shape [n, sample..], i64 of shape [n].
+/// Numbers as they come out of a data set.
+#[derive(Clone, Copy, Debug)]
+pub enum Numbers<'a> {
+    /// Pixels, measured values, bits.
+    Real(&'a [f32]),
+    /// Classes, tokens.
+    Whole(&'a [i64]),
+}
+
+/// A tensor of `samples` samples (or labels) of this shape: f32 or i64 of [samples, shape ..].
 ///
 /// # Errors
-/// The lengths do not agree with the shape.
-pub fn batch_tensors(
-    images: &[f32],
-    labels: &[i64],
-    sample: &[usize],
-) -> Result<(Tensor, Tensor), NnError> {
-    let per_sample: usize = sample.iter().product();
-    if images.len() != labels.len() * per_sample {
-        let (found, expected) = (images.len(), labels.len() * per_sample);
-        return Err(NnError::Mismatch(format!("{found} pixels, {expected} expected")));
+/// The numbers do not fill the shape.
+pub fn batch_tensor(
+    numbers: Numbers<'_>,
+    samples: usize,
+    shape: &[usize],
+) -> Result<Tensor, NnError> {
+    let expected = samples * shape.iter().product::<usize>();
+    let (found, tensor) = match numbers {
+        Numbers::Real(values) => (values.len(), Tensor::f_from_slice(values)),
+        Numbers::Whole(values) => (values.len(), Tensor::f_from_slice(values)),
+    };
+    if found != expected {
+        return Err(NnError::Mismatch(format!("{found} numbers, {expected} expected")));
     }
-    let shape: Vec<i64> =
-        std::iter::once(labels.len() as i64).chain(sample.iter().map(|&s| s as i64)).collect();
-    let images = Tensor::f_from_slice(images).and_then(|t| t.f_reshape(shape));
-    Ok((images.context("making a batch")?, Tensor::f_from_slice(labels).context("making a batch")?))
+    let sizes = std::iter::once(samples).chain(shape.iter().copied()).map(|s| s as i64);
+    let sizes: Vec<i64> = sizes.collect();
+    tensor.and_then(|t| t.f_reshape(sizes)).context("making a batch")
 }

@@ -21,7 +21,8 @@ fn assert_equals_libtorch<C: OptimizerConfig>(spec: &Value, config: C, lr: f64) 
     let layers = json!([{"name": "a", "ops": [{"linear": {"in": 33, "out": 10}}]}]);
     let model = model(layers, spec.clone(), 1, &[33]);
     let ops = &model.layers()[0].spec.ops;
-    let mut layer = Layer::new(ops, &model.training().optimizer, owner().layer_key("a")).unwrap();
+    let learning = model.learning(&model.layers()[0], 30);
+    let mut layer = Layer::new(ops, &learning, Device::Cpu, owner().layer_key("a")).unwrap();
     let store = VarStore::new(Device::Cpu);
     let export = layer.export().unwrap();
     let file = safetensors::SafeTensors::deserialize(&export).unwrap();
@@ -43,7 +44,7 @@ fn assert_equals_libtorch<C: OptimizerConfig>(spec: &Value, config: C, lr: f64) 
         libtorch.step();
         drop(layer.forward(0, &x, false).unwrap());
         layer.backward(0, &gradient).unwrap();
-        layer.apply().unwrap();
+        layer.apply(None).unwrap();
         let probe = Tensor::eye(33, (Kind::Float, Device::Cpu));
         let expected = probe.linear(&variables[0], Some(&variables[1]));
         assert_eq!(bits(&layer.evaluate(&probe).unwrap()), bits(&expected), "step {step}");
@@ -73,5 +74,38 @@ fn adam() {
 fn adam_with_weight_decay() {
     let config = nn::Adam { beta1: 0.9, beta2: 0.99, wd: 1e-2, eps: 1e-6, amsgrad: false };
     let spec = json!({"adam": {"lr": 0.01, "beta2": 0.99, "eps": 1e-6, "weightDecay": 1e-2}});
+    assert_equals_libtorch(&spec, config, 0.01);
+}
+
+#[test]
+fn sgd_with_nesterov() {
+    let config = nn::Sgd { momentum: 0.9, dampening: 0.0, wd: 1e-3, nesterov: true };
+    let spec = json!({"sgd": {"lr": 0.05, "momentum": 0.9, "nesterov": true, "weightDecay": 1e-3}});
+    assert_equals_libtorch(&spec, config, 0.05);
+}
+
+#[test]
+fn sgd_with_dampening() {
+    let config = nn::Sgd { momentum: 0.8, dampening: 0.3, wd: 0.0, nesterov: false };
+    let spec = json!({"sgd": {"lr": 0.05, "momentum": 0.8, "dampening": 0.3}});
+    assert_equals_libtorch(&spec, config, 0.05);
+}
+
+#[test]
+fn adamw() {
+    let config = nn::AdamW { beta1: 0.9, beta2: 0.999, wd: 0.01, eps: 1e-8, amsgrad: false };
+    assert_equals_libtorch(&json!({"adamw": {"lr": 0.01}}), config, 0.01);
+}
+
+#[test]
+fn rmsprop() {
+    let config = nn::RmsProp { alpha: 0.99, eps: 1e-8, wd: 1e-3, momentum: 0.0, centered: false };
+    assert_equals_libtorch(&json!({"rmsprop": {"lr": 0.01, "weightDecay": 1e-3}}), config, 0.01);
+}
+
+#[test]
+fn rmsprop_centered_with_momentum() {
+    let config = nn::RmsProp { alpha: 0.95, eps: 1e-6, wd: 0.0, momentum: 0.9, centered: true };
+    let spec = json!({"rmsprop": {"lr": 0.01, "alpha": 0.95, "eps": 1e-6, "momentum": 0.9, "centered": true}});
     assert_equals_libtorch(&spec, config, 0.01);
 }

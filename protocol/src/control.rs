@@ -4,7 +4,7 @@
 //! secret travels in them. The frame header around each says term, attempt and step.
 
 use crate::wire_base64;
-use mixnn_model::{LossSpec, Op, OptimizerSpec};
+use mixnn_model::{DeviceKind, Learning, LossSpec, Op};
 use serde::{Deserialize, Serialize};
 
 /// The most bytes of a control message: 1 MiB.
@@ -19,6 +19,9 @@ pub enum Command {
     Assign(Assignment),
     /// Go back to the state after the header's step, and accept only the header's attempt from now.
     Rollback,
+    /// Apply the header's step, with all gradients multiplied by the number of these bits (IEEE 754
+    /// binary32): the answer to [`Report::Norms`].
+    Apply(u32),
     /// Send a keyed digest of the parameters.
     Digest,
     /// Send parameters and optimizer state as [`Kind::Weights`](crate::Kind::Weights).
@@ -35,12 +38,16 @@ pub struct Assignment {
     pub ops: Vec<Op>,
     /// Shape of one input sample.
     pub input: Vec<u32>,
+    /// Set where the input is of tokens: how many there are.
+    pub vocabulary: Option<u32>,
     /// Shape of one output sample.
     pub output: Vec<u32>,
     /// Micro-batches of a step, at the most.
     pub micro_batches: u32,
     /// How the layer learns.
-    pub optimizer: OptimizerSpec,
+    pub learning: Learning,
+    /// Where the layer computes.
+    pub device: DeviceKind,
     /// Set where this layer computes the loss itself, from labels.
     pub loss: Option<LossSpec>,
     /// The numeric profile that the run is pinned to; a pod with another one refuses.
@@ -57,10 +64,6 @@ pub struct Profile {
     pub threads: u32,
     /// `ATEN_CPU_CAPABILITY`.
     pub cpu_capability: String,
-    /// Element type of parameters and activations.
-    pub dtype: String,
-    /// `cpu` or `cuda`.
-    pub device: String,
 }
 
 /// What a layer pod answers.
@@ -71,16 +74,23 @@ pub enum Report {
     Hello,
     /// The layer is built and waits for its first step.
     Ready,
+    /// All gradients of the header's step are there. These are the bits (IEEE 754 binary32) of the
+    /// norm of each parameter's; the layer waits for [`Command::Apply`].
+    Norms(Vec<u32>),
     /// The header's step has been applied here. It is committed once every layer says so.
     Applied,
     /// The rollback that the header names is done.
     RolledBack,
-    /// Loss and right answers of the header's micro-batch, where the last layer computes the loss.
+    /// Loss and tally of the header's micro-batch, where the last layer computes the loss.
     Loss {
         /// Sum over the micro-batch of the loss, weighted as in the gradient.
         loss: f64,
-        /// Samples whose largest logit is the label's.
-        correct: u32,
+        /// Answers that can be right or wrong.
+        answers: u64,
+        /// Right ones.
+        correct: u64,
+        /// Those with the label among the five largest outputs.
+        top5: u64,
     },
     /// HMAC-SHA256 of the parameters under the layer's digest key.
     Digest(#[serde(with = "wire_base64::array")] [u8; 32]),

@@ -14,6 +14,8 @@ pub enum Dtype {
     F32 = 1,
     /// Two's complement 64-bit.
     I64 = 2,
+    /// Brain floating point: the upper half of a binary32.
+    Bf16 = 3,
 }
 
 impl Dtype {
@@ -22,6 +24,7 @@ impl Dtype {
         match self {
             Self::F32 => 4,
             Self::I64 => 8,
+            Self::Bf16 => 2,
         }
     }
 
@@ -29,6 +32,7 @@ impl Dtype {
         match code {
             1 => Some(Self::F32),
             2 => Some(Self::I64),
+            3 => Some(Self::Bf16),
             _ => None,
         }
     }

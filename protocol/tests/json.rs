@@ -13,7 +13,7 @@ proptest! {
     /// The bits of a result depend on it: a learning rate off by one unit trains another model.
     #[test]
     fn numbers_arrive_bit_for_bit(loss in prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL) {
-        let report = Report::Loss { loss, correct: 1 };
+        let report = Report::Loss { loss, answers: 2, correct: 1, top5: 2 };
         let read: Report = control::parse(&control::to_bytes(&report).unwrap()).unwrap();
         let Report::Loss { loss: arrived, .. } = read else { panic!("a loss") };
         prop_assert_eq!(arrived.to_bits(), loss.to_bits());
@@ -31,7 +31,9 @@ proptest! {
 #[test]
 fn a_number_that_is_none_is_no_report() {
     // JSON has no word for it: a layer says `failed` instead.
-    let bytes = control::to_bytes(&Report::Loss { loss: f64::NAN, correct: 0 }).unwrap();
+    let bytes =
+        control::to_bytes(&Report::Loss { loss: f64::NAN, answers: 0, correct: 0, top5: 0 })
+            .unwrap();
     assert!(control::parse::<Report>(&bytes).is_err());
 }
 

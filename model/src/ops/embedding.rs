@@ -24,7 +24,9 @@ impl Operation for Embedding {
     fn output(&self, input: &Shape) -> Result<Shape, ShapeError> {
         let (count, vector) = (size("count", self.count)?, size("size", self.size)?);
         if let Some(padding) = self.padding.filter(|&p| p >= self.count) {
-            return Err(ShapeError(format!("padding is {padding}; it must be below count ({count})")));
+            return Err(ShapeError(format!(
+                "padding is {padding}; it must be below count ({count})"
+            )));
         }
         let Element::Token(vocabulary) = input.element() else {
             return Err(ShapeError(format!("expects tokens, its input has shape {input}")));
@@ -97,7 +99,9 @@ impl Operation for PositionalEmbedding {
             )));
         }
         if self.kind == PositionKind::Sinusoidal && vector % 2 == 1 {
-            return Err(ShapeError(format!("size is {vector}; sines and cosines take an even size")));
+            return Err(ShapeError(format!(
+                "size is {vector}; sines and cosines take an even size"
+            )));
         }
         Ok(input.clone())
     }

@@ -13,9 +13,7 @@ mod residual;
 mod shape;
 mod transformer;
 
-pub use activation::{
-    Gelu, GeluApproximation, LeakyRelu, Relu, Sigmoid, Silu, Softmax, Tanh,
-};
+pub use activation::{Gelu, GeluApproximation, LeakyRelu, Relu, Sigmoid, Silu, Softmax, Tanh};
 pub use attention::Attention;
 pub use conv::{Conv1d, Conv2d};
 pub use conv_transpose::ConvTranspose2d;
@@ -244,7 +242,10 @@ fn dimension(dim: u32, input: &Shape) -> Result<usize, ShapeError> {
     if (dim as usize) < dimensions {
         return Ok(dim as usize);
     }
-    Err(ShapeError(format!("dim is {dim}; its input has shape {input}, dimensions from 0 to {}", dimensions - 1)))
+    Err(ShapeError(format!(
+        "dim is {dim}; its input has shape {input}, dimensions from 0 to {}",
+        dimensions - 1
+    )))
 }
 
 /// A window that moves over a side.

@@ -36,7 +36,9 @@ impl Operation for BatchNorm {
         positive("eps", self.eps)?;
         if !(self.momentum > 0.0 && self.momentum <= 1.0) {
             let momentum = self.momentum;
-            return Err(ShapeError(format!("momentum is {momentum}; it must be above 0, at most 1")));
+            return Err(ShapeError(format!(
+                "momentum is {momentum}; it must be above 0, at most 1"
+            )));
         }
         if input.sizes().len() > 3 {
             return Err(ShapeError(format!(
@@ -85,7 +87,9 @@ impl Operation for GroupNorm {
         positive("eps", self.eps)?;
         let (groups, channels) = (size("groups", self.groups)?, size("channels", self.channels)?);
         if !channels.is_multiple_of(groups) {
-            return Err(ShapeError(format!("groups is {groups}; it must divide channels ({channels})")));
+            return Err(ShapeError(format!(
+                "groups is {groups}; it must divide channels ({channels})"
+            )));
         }
         expect_channels(self.channels, input)?;
         Ok(input.clone())

@@ -31,7 +31,10 @@ fn nested(_: &mut SchemaGenerator) -> Schema {
 impl Operation for Residual {
     fn output(&self, input: &Shape) -> Result<Shape, ShapeError> {
         if self.body.is_empty() || self.body.len().max(self.shortcut.len()) > limits::OPS {
-            return Err(ShapeError(format!("body and shortcut have from 1 and 0 to {} ops", limits::OPS)));
+            return Err(ShapeError(format!(
+                "body and shortcut have from 1 and 0 to {} ops",
+                limits::OPS
+            )));
         }
         let body = chain("body", &self.body, input)?;
         let shortcut = chain("shortcut", &self.shortcut, input)?;
@@ -60,7 +63,8 @@ impl Operation for Residual {
 
     fn flops(&self, input: &Shape) -> u64 {
         let sum = self.output(input).map_or(0, |output| output.elements() as u64);
-        sum.saturating_add(flops_of(&self.body, input)).saturating_add(flops_of(&self.shortcut, input))
+        sum.saturating_add(flops_of(&self.body, input))
+            .saturating_add(flops_of(&self.shortcut, input))
     }
 
     fn is_stochastic(&self) -> bool {

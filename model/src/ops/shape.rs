@@ -31,7 +31,11 @@ pub struct Reshape {
 
 impl Operation for Reshape {
     fn output(&self, input: &Shape) -> Result<Shape, ShapeError> {
-        let sizes = self.shape.iter().map(|&s| size("a size of shape", s)).collect::<Result<Vec<_>, _>>()?;
+        let sizes = self
+            .shape
+            .iter()
+            .map(|&s| size("a size of shape", s))
+            .collect::<Result<Vec<_>, _>>()?;
         if sizes.is_empty() || sizes.len() > 7 {
             let n = sizes.len();
             return Err(ShapeError(format!("a shape of {n} dimensions; it has from 1 to 7")));
@@ -41,7 +45,9 @@ impl Operation for Reshape {
         if found == wanted {
             return Ok(output);
         }
-        Err(ShapeError(format!("shape {output} has {wanted} elements, its input {input} has {found}")))
+        Err(ShapeError(format!(
+            "shape {output} has {wanted} elements, its input {input} has {found}"
+        )))
     }
 
     fn flops(&self, _: &Shape) -> u64 {
@@ -89,7 +95,9 @@ impl Operation for Mean {
     fn output(&self, input: &Shape) -> Result<Shape, ShapeError> {
         let dim = dimension(self.dim, input)?;
         if input.sizes().len() == 1 {
-            return Err(ShapeError(format!("its input {input} has one dimension only: nothing would be left")));
+            return Err(ShapeError(format!(
+                "its input {input} has one dimension only: nothing would be left"
+            )));
         }
         let mut sizes = input.sizes().to_vec();
         sizes.remove(dim);

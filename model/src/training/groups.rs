@@ -71,12 +71,18 @@ mod tests {
 
     #[test]
     fn stars_stand_for_any_characters() {
-        for (pattern, name) in
-            [("a.0.bias", "a.0.bias"), ("*.bias", "a.0.bias"), ("a.*", "a.0.bias"), ("a*b*s", "a.0.bias"), ("*", "x")]
-        {
+        for (pattern, name) in [
+            ("a.0.bias", "a.0.bias"),
+            ("*.bias", "a.0.bias"),
+            ("a.*", "a.0.bias"),
+            ("a*b*s", "a.0.bias"),
+            ("*", "x"),
+        ] {
             assert!(matches(pattern, name), "{pattern} {name}");
         }
-        for (pattern, name) in [("a.0", "a.0.bias"), ("*.bias", "bias"), ("a*aa", "aa"), ("b*", "a.0.bias")] {
+        for (pattern, name) in
+            [("a.0", "a.0.bias"), ("*.bias", "bias"), ("a*aa", "aa"), ("b*", "a.0.bias")]
+        {
             assert!(!matches(pattern, name), "{pattern} {name}");
         }
     }

@@ -54,7 +54,11 @@ impl LossSpec {
     }
 
     /// Why a model's output and its labels do not go together under this loss, if they do not.
-    pub(crate) fn problem(&self, output: &Shape, labels: &Labels) -> Option<(&'static str, String)> {
+    pub(crate) fn problem(
+        &self,
+        output: &Shape,
+        labels: &Labels,
+    ) -> Option<(&'static str, String)> {
         let function = self.function;
         let fits = matches!(
             (function, labels),
@@ -80,7 +84,10 @@ impl LossSpec {
                 LossFunction::MeanSquaredError => "mean squared error",
                 LossFunction::BinaryCrossEntropy => "binary cross entropy",
             };
-            ("layers", format!("the last layer gives {output}; {function} over {labels} takes {wanted:?}"))
+            (
+                "layers",
+                format!("the last layer gives {output}; {function} over {labels} takes {wanted:?}"),
+            )
         })
     }
 }

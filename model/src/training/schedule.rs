@@ -113,7 +113,8 @@ impl ScheduleSpec {
                 checks.above_zero("training.schedule.decay.step.factor", d.factor);
             }
             DecaySpec::Cosine(d) | DecaySpec::Linear(d) => {
-                let kind = if matches!(self.decay, DecaySpec::Cosine(_)) { "cosine" } else { "linear" };
+                let kind =
+                    if matches!(self.decay, DecaySpec::Cosine(_)) { "cosine" } else { "linear" };
                 let at = |field: &str| format!("training.schedule.decay.{kind}.{field}");
                 checks.require(share(d.floor), at("floor"), || {
                     format!("is {}; it must be from 0 to 1", d.floor)

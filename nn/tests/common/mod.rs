@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, dead_code)]
 
-use mixnn_model::{Model, Shape, TrainingSpec};
-use mixnn_nn::{Layer, MicroBatch, OwnerSecret, Tensor, cross_entropy, model_digest};
+use mixnn_model::{Labels, Model, Shape, TrainingSpec};
+use mixnn_nn::{Device, Layer, MicroBatch, OwnerSecret, Tensor, clip_factor, loss, model_digest};
 use serde_json::{Value, json};
 use std::sync::Once;
 
@@ -17,14 +17,24 @@ pub fn owner() -> OwnerSecret {
     OwnerSecret::from_bytes([7; 32])
 }
 
+/// Steps of a test's training.
+pub const STEPS: u64 = 30;
+
 pub fn model(layers: Value, optimizer: Value, micro_batches: u32, sample: &[usize]) -> Model {
-    let training: TrainingSpec = serde_json::from_value(json!({
-        "dataset": {"digits": {"train": 10, "test": 10}}, "batchSize": 16,
-        "microBatches": micro_batches, "epochs": 1, "optimizer": optimizer,
-    }))
-    .unwrap();
+    let training = json!({"optimizer": optimizer, "microBatches": micro_batches});
+    let labels = Labels::Class { classes: 10 };
+    model_with(layers, training, &Shape::new(sample).unwrap(), &labels)
+}
+
+/// `more` is what a training has beside the data and sizes that tests do not care for.
+pub fn model_with(layers: Value, more: Value, sample: &Shape, labels: &Labels) -> Model {
+    let mut training = json!({
+        "dataset": {"digits": {"train": 10, "test": 10}}, "batchSize": 16, "epochs": 1,
+    });
+    training.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let training: TrainingSpec = serde_json::from_value(training).unwrap();
     let layers = serde_json::from_value(layers).unwrap();
-    Model::new(layers, training, &Shape::new(sample).unwrap(), 10).unwrap()
+    Model::new(layers, training, sample, labels).unwrap()
 }
 
 pub fn lenet5(micro_batches: u32) -> Model {
@@ -60,54 +70,67 @@ pub fn noise(seed: u64, size: &[i64]) -> Tensor {
     Tensor::from_slice(&values).reshape(size)
 }
 
-/// One batch of noise with labels that depend on it, cut into micro-batches.
+/// One batch of noise with classes that depend on it, cut into micro-batches.
 pub fn batch(step: u64, sample: &[i64], micro_batches: usize) -> Vec<MicroBatch> {
     let size: Vec<i64> = std::iter::once(16).chain(sample.iter().copied()).collect();
-    let images = noise(step, &size);
-    let labels = images.flatten(1, -1).narrow(1, 0, 10).argmax(-1, false);
-    let images = images.chunk(micro_batches as i64, 0);
+    let inputs = noise(step, &size);
+    let labels = inputs.flatten(1, -1).narrow(1, 0, 10).argmax(-1, false);
+    cut(&inputs, &labels, micro_batches)
+}
+
+/// Samples and labels in parts.
+pub fn cut(inputs: &Tensor, labels: &Tensor, micro_batches: usize) -> Vec<MicroBatch> {
+    let parts = inputs.chunk(micro_batches as i64, 0).into_iter();
     let labels = labels.chunk(micro_batches as i64, 0);
-    images.into_iter().zip(labels).map(|(images, labels)| MicroBatch { images, labels }).collect()
+    parts.zip(labels).map(|(inputs, labels)| MicroBatch { inputs, labels }).collect()
 }
 
 /// Every layer on its own, as pods would hold them.
-pub struct Chain(pub Vec<Layer>);
+pub struct Chain {
+    pub layers: Vec<Layer>,
+    model: Model,
+}
 
 impl Chain {
     pub fn new(model: &Model) -> Self {
-        let optimizer = &model.training().optimizer;
         let layer = |l: &mixnn_model::Layer| {
-            Layer::new(&l.spec.ops, optimizer, owner().layer_key(&l.spec.name)).unwrap()
+            let learning = model.learning(l, STEPS);
+            Layer::new(&l.spec.ops, &learning, Device::Cpu, owner().layer_key(&l.spec.name))
+                .unwrap()
         };
-        Self(model.layers().iter().map(layer).collect())
+        Self { layers: model.layers().iter().map(layer).collect(), model: model.clone() }
     }
 
     /// One step, with gradients taken in the given order of micro-batches.
     pub fn train(&mut self, batch: &[MicroBatch], order: impl Iterator<Item = usize>) -> f64 {
         let samples = batch.iter().map(|m| m.labels.size()[0] as usize).sum();
         let mut gradients = Vec::new();
-        let mut loss = 0.0;
+        let mut sum = 0.0;
         for (i, m) in batch.iter().enumerate() {
-            let mut x = m.images.shallow_clone();
-            for (place, layer) in self.0.iter_mut().enumerate() {
+            let mut x = m.inputs.shallow_clone();
+            for (place, layer) in self.layers.iter_mut().enumerate() {
                 x = layer.forward(i as u32, &x, place > 0).unwrap();
             }
-            let output = cross_entropy(&x, &m.labels, samples).unwrap();
-            loss += output.loss;
+            let output = loss(&self.model.training().loss, &x, &m.labels, samples).unwrap();
+            sum += output.loss;
             gradients.push(output.gradient);
         }
         for i in order {
             let mut gradient = Some(gradients[i].shallow_clone());
-            for layer in self.0.iter_mut().rev() {
+            for layer in self.layers.iter_mut().rev() {
                 gradient = layer.backward(i as u32, &gradient.unwrap()).unwrap();
             }
         }
-        self.0.iter_mut().for_each(|l| l.apply().unwrap());
-        loss
+        let scale = self.model.training().clip_norm.map(|max| {
+            let norms = self.layers.iter().map(|l| l.gradient_norms().unwrap());
+            clip_factor(&norms.collect::<Vec<_>>().concat(), max).unwrap()
+        });
+        self.layers.iter_mut().for_each(|l| l.apply(scale).unwrap());
+        sum
     }
 
     pub fn digest(&self) -> [u8; 32] {
-        let layers: Vec<[u8; 32]> = self.0.iter().map(|l| l.digest().unwrap()).collect();
+        let layers: Vec<[u8; 32]> = self.layers.iter().map(|l| l.digest().unwrap()).collect();
         model_digest(&owner(), &layers)
     }
 }

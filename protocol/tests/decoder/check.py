@@ -125,9 +125,9 @@ def check_tensors(v, labels):
 
 def check_control(v, labels):
     name = lambda m: m if isinstance(m, str) else next(iter(m))
-    commands = ["assign", "rollback", "digest", "export", "finish"]
+    commands = ["assign", "rollback", "apply", "digest", "export", "finish"]
     same([name(c) for c in v["commands"]], commands, "commands")
-    reports = ["hello", "ready", "applied", "rolledBack", "loss", "digest", "failed"]
+    reports = ["hello", "ready", "norms", "applied", "rolledBack", "loss", "digest", "failed"]
     same([name(r) for r in v["reports"]], reports, "reports")
 
 

@@ -134,10 +134,10 @@ def open_letter(letter, suite, private, labels):
 def read_tensor(data):
     r = Reader(data)
     dtype, dimensions = r.number(1), r.number(1)
-    need(dtype in (1, 2), "dtype")
+    need(dtype in (1, 2, 3), "dtype")
     need(dimensions <= 8, "dimensions")
     shape = [r.number(4) for _ in range(dimensions)]
-    size = {1: 4, 2: 8}[dtype]
+    size = {1: 4, 2: 8, 3: 2}[dtype]
     for n in shape:
         size *= n
     elements = r.take(size)

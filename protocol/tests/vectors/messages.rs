@@ -106,6 +106,7 @@ pub fn tensors() -> Value {
     [
         one(Dtype::F32, &[2, 3], &floats),
         one(Dtype::I64, &[3], &labels),
+        one(Dtype::Bf16, &[3], &[0x80, 0x3f, 0x00, 0xbf, 0x00, 0x80]),
         one(Dtype::F32, &[], &floats[..4]),
         one(Dtype::F32, &[0, 5], &[]),
     ]
@@ -124,16 +125,21 @@ fn same<T: Serialize + DeserializeOwned>(text: &str) -> Value {
 pub fn control() -> Value {
     let assign = r#"{"assign": {
         "ops": [{"linear": {"in": 84, "out": 10, "bias": true}}, {"relu": {}}],
-        "input": [84], "output": [10], "microBatches": 4,
-        "optimizer": {"sgd": {"lr": 0.1, "momentum": 0.9, "weightDecay": 0.0005}},
+        "input": [84], "vocabulary": null, "output": [10], "microBatches": 4,
+        "learning": {
+                  "optimizer": {"sgd": {"lr": 0.1, "momentum": 0.9, "dampening": 0.0, "nesterov": false, "weightDecay": 0.0005}},
+            "settings": [{"weightDecay": 0.0005, "lrFactor": 1.0}, {"weightDecay": 0.0, "lrFactor": 1.0}],
+            "schedule": {"warmupSteps": 0, "decay": {"cosine": {"floor": 0.1}}},
+            "totalSteps": 1000, "clips": true, "precision": "F32"},
+        "device": "cpu",
         "loss": null,
-        "profile": {"libtorch": "2.13.0", "threads": 1, "cpuCapability": "avx2",
-                    "dtype": "float32", "device": "cpu"}}}"#;
+        "profile": {"libtorch": "2.13.0", "threads": 1, "cpuCapability": "avx2"}}}"#;
     let digest = format!(r#"{{"digest": "{}"}}"#, crate::own::base64(&[7; 32]));
     json!({
         "commands": [
             same::<Command>(assign),
             same::<Command>(r#""rollback""#),
+            same::<Command>(r#"{"apply": 1056964608}"#),
             same::<Command>(r#""digest""#),
             same::<Command>(r#""export""#),
             same::<Command>(r#""finish""#),
@@ -141,9 +147,10 @@ pub fn control() -> Value {
         "reports": [
             same::<Report>(r#""hello""#),
             same::<Report>(r#""ready""#),
+            same::<Report>(r#"{"norms": [1065353216, 1056964608]}"#),
             same::<Report>(r#""applied""#),
             same::<Report>(r#""rolledBack""#),
-            same::<Report>(r#"{"loss": {"loss": 2.302585092994046, "correct": 3}}"#),
+            same::<Report>(r#"{"loss": {"loss": 2.302585092994046, "answers": 16, "correct": 3, "top5": 9}}"#),
             same::<Report>(&digest),
             same::<Report>(
                 r#"{"failed": {"reason": "notFinite", "message": "the gradient is not finite"}}"#,
