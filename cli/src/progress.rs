@@ -95,10 +95,11 @@ impl Progress {
         };
         self.smooth = Some((loss, accuracy));
         let epochs = self.epochs;
-        let mut text = format!("epoch {}/{epochs}  loss {loss:.4}", step.epoch);
-        if step.answers > 0 {
-            text.push_str(&format!("  accuracy {:.1} %", 100.0 * accuracy));
-        }
+        let share = match step.answers {
+            0 => String::new(),
+            _ => format!("  accuracy {:.1} %", 100.0 * accuracy),
+        };
+        let text = format!("epoch {}/{epochs}  loss {loss:.4}{share}", step.epoch);
         self.bar.set_position(step.step);
         self.bar.set_message(text.clone());
         let due = self.last_line.is_none_or(|last| last.elapsed() >= QUIET);

@@ -101,7 +101,7 @@ fn plays_a_layer() {
             Some(Event::Stopped(error)) => panic!("{error}"),
             Some(Event::LaneFault { .. } | Event::LinkDown(_)) => {}
             None => {
-                machine.as_mut().filter(|m| !m.is_assigned()).into_iter().for_each(Machine::hello)
+                machine.as_mut().filter(|m| !m.is_assigned()).into_iter().for_each(Machine::hello);
             }
         }
         for send in machine.iter_mut().flat_map(Machine::take_outbox) {

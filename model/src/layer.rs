@@ -33,6 +33,7 @@ pub enum DeviceKind {
 }
 
 impl DeviceKind {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

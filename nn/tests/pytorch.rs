@@ -54,7 +54,8 @@ impl Case<'_> {
         }))
         .unwrap();
         let key = owner().layer_key("a");
-        let mut layer = Layer::new(&[self.op.clone()], &learning, Device::Cpu, key).unwrap();
+        let mut layer =
+            Layer::new(std::slice::from_ref(&self.op), &learning, Device::Cpu, key).unwrap();
         let prefix = format!("{}/p/", self.name);
         let views =
             self.file.tensors().into_iter().filter_map(|(name, view)| {

@@ -31,7 +31,7 @@ impl Checks {
         });
     }
 
-    pub(crate) fn from_zero(&mut self, field: impl Into<String>, value: f64) {
+    pub(crate) fn at_least_zero(&mut self, field: impl Into<String>, value: f64) {
         self.require(value.is_finite() && value >= 0.0, field, || {
             format!("is {value}; it must be at least 0")
         });

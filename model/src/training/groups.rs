@@ -48,8 +48,8 @@ impl ParameterGroup {
         checks.require(!self.roles.is_empty() || !self.names.is_empty(), at, || {
             "names no parameters: give roles or names".into()
         });
-        checks.from_zero(format!("{at}.weightDecay"), self.weight_decay.unwrap_or(0.0));
-        checks.from_zero(format!("{at}.lrFactor"), self.lr_factor);
+        checks.at_least_zero(format!("{at}.weightDecay"), self.weight_decay.unwrap_or(0.0));
+        checks.at_least_zero(format!("{at}.lrFactor"), self.lr_factor);
     }
 }
 

@@ -172,7 +172,7 @@ impl TrainingSpec {
             checks.require(stop.patience > 0, "training.earlyStopping.patience", || {
                 "is 0; it must be at least 1".into()
             });
-            checks.from_zero("training.earlyStopping.minDelta", stop.min_delta);
+            checks.at_least_zero("training.earlyStopping.minDelta", stop.min_delta);
         }
         let mut problems = self.dataset.problems();
         problems.extend(checks.into_problems());

@@ -170,10 +170,10 @@ impl OptimizerSpec {
     pub(super) fn check(&self, checks: &mut Checks) {
         let at = |field: &str| format!("training.optimizer.{}.{field}", self.name());
         checks.above_zero(at("lr"), self.lr());
-        checks.from_zero(at("weightDecay"), self.weight_decay());
+        checks.at_least_zero(at("weightDecay"), self.weight_decay());
         match self {
             Self::Sgd(o) => {
-                checks.from_zero(at("momentum"), o.momentum);
+                checks.at_least_zero(at("momentum"), o.momentum);
                 checks.require((0.0..=1.0).contains(&o.dampening), at("dampening"), || {
                     format!("is {}; it must be from 0 to 1", o.dampening)
                 });
@@ -191,7 +191,7 @@ impl OptimizerSpec {
             Self::RmsProp(o) => {
                 checks.below_one(at("alpha"), o.alpha);
                 checks.above_zero(at("eps"), o.eps);
-                checks.from_zero(at("momentum"), o.momentum);
+                checks.at_least_zero(at("momentum"), o.momentum);
             }
         }
     }
