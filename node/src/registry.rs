@@ -2,8 +2,7 @@
 
 use crate::{NodeArgs, NodeError};
 use mixnn_protocol::registration::{
-    Bytes, Claims, Directory, NodeClass, Refusal, Registered, Registration, Tokens,
-    TokensRequest,
+    Bytes, Claims, Directory, NodeClass, Refusal, Registered, Registration, Tokens, TokensRequest,
 };
 use mixnn_protocol::{Claim, PublicKey};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
