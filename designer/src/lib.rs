@@ -13,6 +13,7 @@
 mod deal;
 mod emit;
 mod error;
+mod judge;
 mod mailbox;
 mod pool;
 mod prepare;

@@ -1,5 +1,6 @@
 //! The same training in one process: what the distributed run is held against.
 
+use crate::judge::Judge;
 use crate::watch::{StepWatch, TestSum};
 use crate::{DesignerError, Emitter, Prepared};
 use mixnn_events::{Event, Mode, Outcome, Phase, Step, Tested};
@@ -19,9 +20,10 @@ pub fn run<W: Write>(
     emit.emit(&Event::Plan(prepared.plan(Mode::Reference)));
     let mut model = Reference::new(&prepared.model, &prepared.owner, prepared.total_steps())?;
     let mut watch = StepWatch::new();
+    let mut judge = Judge::new(prepared.model.training(), prepared.steps_per_epoch());
     let mut number = 0;
     let mut tested = TestSum::new(0).finish(prepared.model.labels());
-    for epoch in 1..=prepared.model.training().epochs {
+    'epochs: for epoch in 1..=prepared.model.training().epochs {
         emit.emit(&Event::Phase(Phase::Training));
         watch.resume();
         for batch in prepared.training_batches(epoch) {
@@ -36,10 +38,17 @@ pub fn run<W: Write>(
                 samples: batch.labels.len() as u32,
                 milliseconds: watch.lap(),
             }));
+            if judge.is_due(number) {
+                emit.emit(&Event::Phase(Phase::Testing));
+                tested = test(prepared, &model, epoch)?;
+                emit.emit(&Event::Tested(tested.clone()));
+                if judge.is_enough(&tested) {
+                    break 'epochs;
+                }
+                emit.emit(&Event::Phase(Phase::Training));
+                watch.resume();
+            }
         }
-        emit.emit(&Event::Phase(Phase::Testing));
-        tested = test(prepared, &model, epoch)?;
-        emit.emit(&Event::Tested(tested.clone()));
     }
     if let Some(path) = weights {
         crate::train::write_file(path, &model.export()?)?;

@@ -1,6 +1,7 @@
 //! The four phases over the ring.
 
 use crate::deal::deal;
+use crate::judge::Judge;
 use crate::mailbox::Mailbox;
 use crate::pool::Pool;
 use crate::ring::{Ring, Setup, check_sizes};
@@ -145,48 +146,80 @@ fn train<W: Write>(
     emit: &mut Emitter<W>,
 ) -> Result<Outcome, DesignerError> {
     let prepared = training.prepared;
-    let mut watch = StepWatch::new();
-    let mut committed = 0;
-    let mut tested = TestSum::new(0).finish(prepared.model.labels());
+    let mut course = Course {
+        committed: 0,
+        judge: Judge::new(prepared.model.training(), prepared.steps_per_epoch()),
+        tested: TestSum::new(0).finish(prepared.model.labels()),
+        watch: StepWatch::new(),
+    };
     for epoch in 1..=prepared.model.training().epochs {
-        emit.emit(&Event::Phase(Phase::Training));
-        watch.resume();
-        let mut stepper =
-            Stepper { mailbox: &mut *mailbox, prepared, committed, stall: training.stall };
-        run_epoch(&mut stepper, epoch, &mut watch, emit)?;
-        committed = stepper.committed;
-        emit.emit(&Event::Phase(Phase::Testing));
-        tested = test(prepared, mailbox, epoch, training.stall)?;
-        emit.emit(&Event::Tested(tested.clone()));
+        if run_epoch(training, mailbox, &mut course, epoch, emit)? {
+            break;
+        }
     }
     emit.emit(&Event::Phase(Phase::Finishing));
-    let digest = collect(training, mailbox, committed)?;
-    Ok(watch.outcome(tested, &digest))
+    let digest = collect(training, mailbox, course.committed)?;
+    Ok(course.watch.outcome(course.tested, &digest))
+}
+
+/// How far the training has come.
+struct Course {
+    /// Steps that every layer has applied.
+    committed: u64,
+    judge: Judge,
+    /// The last test.
+    tested: Tested,
+    watch: StepWatch,
 }
 
 /// The next step's inputs leave as soon as the last gradient of a step has: the first layers are free
-/// by then.
+/// by then. Not so before a test: a step under way changes what layers keep beside their parameters.
+///
+/// Gives whether tests end the training.
 fn run_epoch<W: Write>(
-    stepper: &mut Stepper<'_, '_, '_>,
+    training: &Training<'_>,
+    mailbox: &mut Mailbox<'_>,
+    course: &mut Course,
     epoch: u32,
-    watch: &mut StepWatch,
     emit: &mut Emitter<W>,
-) -> Result<(), DesignerError> {
-    let mut batches = stepper.prepared.training_batches(epoch);
-    let first = stepper.committed + 1;
-    let mut flight = batches.next().map(|batch| stepper.inject(first, &batch)).transpose()?;
+) -> Result<bool, DesignerError> {
+    let (prepared, stall) = (training.prepared, training.stall);
+    let mut batches = prepared.training_batches(epoch);
+    emit.emit(&Event::Phase(Phase::Training));
+    course.watch.resume();
+    let mut stepper = Stepper { mailbox, prepared, committed: course.committed, stall };
+    let mut next = |stepper: &Stepper<'_, '_, '_>, number| {
+        batches.next().map(|batch| stepper.inject(number, &batch)).transpose()
+    };
+    let mut flight = next(&stepper, course.committed + 1)?;
     while let Some(mut current) = flight.take() {
         while !stepper.propagate(&mut current)? {
             stepper.again(&mut current)?;
         }
         let number = current.number();
-        flight = batches.next().map(|batch| stepper.inject(number + 1, &batch)).transpose()?;
-        while !stepper.commit(&current)? {
-            redo(stepper, &mut current, flight.as_mut())?;
+        let due = course.judge.is_due(number);
+        if !due {
+            flight = next(&stepper, number + 1)?;
         }
-        emit.emit(&Event::Step(step_event(epoch, &current, watch.lap())));
+        while !stepper.commit(&current)? {
+            redo(&mut stepper, &mut current, flight.as_mut())?;
+        }
+        course.committed = number;
+        emit.emit(&Event::Step(step_event(epoch, &current, course.watch.lap())));
+        if due {
+            emit.emit(&Event::Phase(Phase::Testing));
+            course.tested = test(prepared, stepper.mailbox, epoch, stall)?;
+            emit.emit(&Event::Tested(course.tested.clone()));
+            if course.judge.is_enough(&course.tested) {
+                tracing::info!(step = number, "tests get no better: the training ends early");
+                return Ok(true);
+            }
+            emit.emit(&Event::Phase(Phase::Training));
+            course.watch.resume();
+            flight = next(&stepper, number + 1)?;
+        }
     }
-    Ok(())
+    Ok(false)
 }
 
 /// A step whose gradients had all left was lost: once more, and then the one behind it.

@@ -27,6 +27,8 @@ pub struct Spec {
     pub layers: &'static str,
     pub optimizer: &'static str,
     pub loss: &'static str,
+    /// More fields of the training: `, "clipNorm": 1.0`.
+    pub more: &'static str,
     pub micro_batches: u32,
     pub relays: u32,
     pub hops: u32,
@@ -54,6 +56,7 @@ impl Default for Spec {
             layers: LENET5,
             optimizer: SGD,
             loss: "{}",
+            more: "",
             micro_batches: 4,
             relays: 3,
             hops: 3,
@@ -70,7 +73,7 @@ impl Spec {
         let text = format!(
             r#"{{"apiVersion": "mixnn.dev/v1alpha1", "kind": "MixNNModel", "metadata": {{"name": "secret-name"}},
             "spec": {{"layers": {}, "training": {{"dataset": {{"digits": {{"train": {}, "test": 100}}}},
-            "batchSize": {}, "microBatches": {}, "epochs": 1, "optimizer": {}, "loss": {}}},
+            "batchSize": {}, "microBatches": {}, "epochs": 1, "optimizer": {}, "loss": {}{}}},
             "relays": {{"replicas": {}, "hops": {}, "suite": "{}"}}}}}}"#,
             self.layers,
             self.train,
@@ -78,6 +81,7 @@ impl Spec {
             self.micro_batches,
             self.optimizer,
             self.loss,
+            self.more,
             self.relays,
             self.hops,
             self.suite
