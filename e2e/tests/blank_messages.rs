@@ -104,13 +104,20 @@ fn plays_a_layer() {
                 machine.as_mut().filter(|m| !m.is_assigned()).into_iter().for_each(Machine::hello);
             }
         }
+        save(&me.id.to_string(), &record);
         for send in machine.iter_mut().flat_map(Machine::take_outbox) {
             endpoint.send(send.lane.id(), send.header, send.payload);
         }
     }
-    let path = Path::new(&std::env::var(FOLDER).unwrap()).join(me.id.to_string());
-    std::fs::write(path, serde_json::to_vec(&record).unwrap()).unwrap();
     endpoint.shutdown(Duration::from_secs(3));
+}
+
+/// Whole at any moment: the run may end this process before it ends by itself.
+fn save(name: &str, record: &[Value]) {
+    let folder = std::env::var(FOLDER).unwrap();
+    let unfinished = Path::new(&folder).with_extension(name);
+    std::fs::write(&unfinished, serde_json::to_vec(record).unwrap()).unwrap();
+    std::fs::rename(unfinished, Path::new(&folder).join(name)).unwrap();
 }
 
 fn first(end: &LaneEnd) -> Option<String> {
@@ -140,18 +147,11 @@ fn records(spec: &Spec) -> Vec<Vec<Value>> {
     run.env("MIXNN_BIN_DIR", bin.path()).args(["run", "-f", file.to_str().unwrap()]);
     let output = run.output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
-    // The last words of a layer may come after the run's.
-    let files = || std::fs::read_dir(out.path()).unwrap().flatten().collect::<Vec<_>>();
-    for _ in 0..500 {
-        if files().len() == 5 {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let files = std::fs::read_dir(out.path()).unwrap().flatten();
     let read = |file: std::fs::DirEntry| {
         serde_json::from_slice(&std::fs::read(file.path()).unwrap()).unwrap()
     };
-    files().into_iter().map(read).collect()
+    files.map(read).collect()
 }
 
 fn texts(record: &[Value], field: &str) -> Vec<String> {
@@ -210,7 +210,17 @@ fn what_a_layer_opens_tells_of_its_own_layer_alone() {
             let mine: Vec<u32> = serde_json::from_value(assigned[of].clone()).unwrap();
             assert_eq!(shape[1..], mine, "{message}");
         }
-        let known = ["ops", "input", "output", "microBatches", "optimizer", "loss", "profile"];
+        let known = [
+            "ops",
+            "input",
+            "vocabulary",
+            "output",
+            "microBatches",
+            "learning",
+            "device",
+            "loss",
+            "profile",
+        ];
         for field in assigned.as_object().unwrap().keys() {
             assert!(known.contains(&field.as_str()), "does a layer have to know {field}?");
         }
