@@ -170,18 +170,20 @@ impl Tap {
     /// The requests of every connection so far: path and body.
     pub fn requests(&self) -> Vec<(String, Vec<u8>)> {
         let connections = self.seen.lock().unwrap();
-        connections.iter().map(|c| parse(&c.lock().unwrap())).collect()
+        let said = connections.iter().map(|c| c.lock().unwrap());
+        said.filter(|bytes| !bytes.is_empty()).map(|bytes| parse(&bytes)).collect()
     }
 }
 
 fn copy(mut from: TcpStream, mut to: TcpStream, seen: Option<&Mutex<Vec<u8>>>) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(n) = from.read(&mut buffer) {
-        if n == 0 || to.write_all(&buffer[..n]).is_err() {
-            break;
-        }
+        // Before it is passed on: whoever has got it finds it here.
         if let Some(seen) = seen {
             seen.lock().unwrap().extend_from_slice(&buffer[..n]);
+        }
+        if n == 0 || to.write_all(&buffer[..n]).is_err() {
+            break;
         }
     }
     let _ = to.shutdown(std::net::Shutdown::Write);
