@@ -28,7 +28,7 @@ lint: setup ## format and clippy, without warnings
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-generate: ## write again what is generated: crds/mixnnmodel.yaml
+generate: ## write again what is generated: the CRDs in crds/
 	MIXNN_GENERATE=1 cargo test -p mixnn-crds --test crd
 
 clean: ## remove what was built; libtorch stays in ~/.cache/mixnn

@@ -2,7 +2,7 @@
 
 use crate::core::{Refused, Registry};
 use crate::serve::Service;
-use crate::{Authenticator, Identity};
+use crate::{Authenticator, Backend, Identity};
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Request, State};
 use axum::http::header::{AUTHORIZATION, CONNECTION, RETRY_AFTER};
 use axum::http::request::Parts;
@@ -20,20 +20,23 @@ use std::time::Duration;
 /// The longest request body: a full request for tokens.
 const MAX_BODY: usize = 256 << 10;
 
-pub(crate) fn router<A: Authenticator>(service: Arc<Service<A>>, within: Duration) -> Router {
+pub(crate) fn router<A: Authenticator, B: Backend>(
+    service: Arc<Service<A, B>>,
+    within: Duration,
+) -> Router {
     Router::new()
-        .route("/v1/register", post(register::<A>))
-        .route("/v1/directory", get(directory::<A>))
-        .route("/v1/claims", post(claims::<A>))
-        .route("/v1/tokens", post(tokens::<A>))
+        .route("/v1/register", post(register::<A, B>))
+        .route("/v1/directory", get(directory::<A, B>))
+        .route("/v1/claims", post(claims::<A, B>))
+        .route("/v1/tokens", post(tokens::<A, B>))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(from_fn_with_state((service.clone(), within), bounded::<A>))
+        .layer(from_fn_with_state((service.clone(), within), bounded::<A, B>))
         .with_state(service)
 }
 
 /// Bounds a request in time, and counts it under its reason if it is refused.
-async fn bounded<A: Authenticator>(
-    State((service, within)): State<(Arc<Service<A>>, Duration)>,
+async fn bounded<A: Authenticator, B: Backend>(
+    State((service, within)): State<(Arc<Service<A, B>>, Duration)>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -44,8 +47,11 @@ async fn bounded<A: Authenticator>(
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         answer
     });
-    if !answer.status().is_success() {
+    if answer.status().is_success() {
+        service.backend.answered("accepted");
+    } else {
         service.counters().count(reason(&answer));
+        service.backend.answered(reason(&answer));
     }
     answer
 }
@@ -69,12 +75,12 @@ struct Reason(&'static str);
 /// A caller whose token is good.
 struct Caller(Identity);
 
-impl<A: Authenticator> FromRequestParts<Arc<Service<A>>> for Caller {
+impl<A: Authenticator, B: Backend> FromRequestParts<Arc<Service<A, B>>> for Caller {
     type Rejection = Response;
 
     async fn from_request_parts(
         parts: &mut Parts,
-        service: &Arc<Service<A>>,
+        service: &Arc<Service<A, B>>,
     ) -> Result<Self, Response> {
         let header = parts.headers.get(AUTHORIZATION).and_then(|h| h.to_str().ok());
         let token = header.and_then(|h| h.strip_prefix("Bearer "));
@@ -88,32 +94,32 @@ impl<A: Authenticator> FromRequestParts<Arc<Service<A>>> for Caller {
     }
 }
 
-async fn register<A: Authenticator>(
-    State(service): State<Arc<Service<A>>>,
+async fn register<A: Authenticator, B: Backend>(
+    State(service): State<Arc<Service<A, B>>>,
     Caller(identity): Caller,
     Json(registration): Json<Registration>,
 ) -> Result<Json<Registered>, Refused> {
-    service.registry().register(&identity, registration).map(Json)
+    service.backend.register(&identity, registration).await.map(Json)
 }
 
-async fn directory<A: Authenticator>(
-    State(service): State<Arc<Service<A>>>,
+async fn directory<A: Authenticator, B: Backend>(
+    State(service): State<Arc<Service<A, B>>>,
     Caller(identity): Caller,
-) -> Json<Directory> {
-    Json(service.registry().directory(&identity))
+) -> Result<Json<Directory>, Refused> {
+    service.backend.directory(&identity).await.map(Json)
 }
 
-async fn claims<A: Authenticator>(
-    State(service): State<Arc<Service<A>>>,
+async fn claims<A: Authenticator, B: Backend>(
+    State(service): State<Arc<Service<A, B>>>,
     Caller(identity): Caller,
     Json(claims): Json<Claims>,
 ) -> Result<StatusCode, Refused> {
-    service.registry().publish(&identity, claims.claims)?;
+    service.backend.publish(&identity, claims.claims).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn tokens<A: Authenticator>(
-    State(service): State<Arc<Service<A>>>,
+async fn tokens<A: Authenticator, B: Backend>(
+    State(service): State<Arc<Service<A, B>>>,
     Caller(identity): Caller,
     Json(request): Json<TokensRequest>,
 ) -> Result<Json<Tokens>, Refused> {
@@ -141,11 +147,11 @@ impl IntoResponse for Refused {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::Conflict => StatusCode::CONFLICT,
-            Self::NoClaim => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoClaim | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
         };
         let mut response = refuse(status, self.reason(), &self.to_string());
-        if self == Self::NoClaim {
+        if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

@@ -149,4 +149,6 @@ pub struct Refusal {
 impl Refusal {
     /// Reason of a layer pod's refusal while no claim is in stock: it is to try again.
     pub const NO_CLAIM: &str = "no-claim";
+    /// Reason of a refusal while what keeps the registrations does not answer: try again.
+    pub const UNAVAILABLE: &str = "unavailable";
 }
