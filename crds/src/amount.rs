@@ -108,8 +108,9 @@ impl Serialize for Span {
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = Cow::<'de, str>::deserialize(d)?;
-        let wrong =
-            || serde::de::Error::custom(format!("'{text}' is no time span: write it as 90s or 15m"));
+        let wrong = || {
+            serde::de::Error::custom(format!("'{text}' is no time span: write it as 90s or 15m"))
+        };
         Self::parse(&text).ok_or_else(wrong)
     }
 }

@@ -29,10 +29,7 @@ pub use validate::{Document, Position, Problem};
 pub fn crd_yamls() -> Result<[(&'static str, String); 2], serde_yaml::Error> {
     let head = "# Generated from crds/src by `make generate`. Do not edit.\n";
     let yaml = |crd| file::to_yaml(&crd).map(|yaml| format!("{head}{yaml}"));
-    Ok([
-        ("mixnnmodel.yaml", yaml(MixNNModel::crd())?),
-        ("mixnnhost.yaml", yaml(MixNNHost::crd())?),
-    ])
+    Ok([("mixnnmodel.yaml", yaml(MixNNModel::crd())?), ("mixnnhost.yaml", yaml(MixNNHost::crd())?)])
 }
 
 /// A model as a file that [`parse_file`] takes.

@@ -76,12 +76,15 @@ pub async fn write(
     let written = context.write_record(record, version).await.map_err(failed)?;
     context.spaces_changed.notify_one();
     context.hosts_changed.notify_one();
-    let let_go = old.iter().flat_map(|o| &o.record.slots).filter(|slot| {
-        !slot.pod.is_empty() && record.slot_of(&slot.host, &slot.pod).is_none()
-    });
+    let let_go = old
+        .iter()
+        .flat_map(|o| &o.record.slots)
+        .filter(|slot| !slot.pod.is_empty() && record.slot_of(&slot.host, &slot.pod).is_none());
     for slot in let_go {
         let pods = &context.world;
-        let Some(pod) = crate::world::Eyes { world: pods, key: &context.key }.find(slot) else { continue };
+        let Some(pod) = crate::world::Eyes { world: pods, key: &context.key }.find(slot) else {
+            continue;
+        };
         remove(context, &slot.host, &slot.pod, &pod).await?;
     }
     Ok(written)
@@ -105,11 +108,8 @@ pub struct Made {
 /// The API does not answer.
 pub async fn create(context: &Context, step: &Step) -> Result<Made, ApplyError> {
     let slots = step.record.slots.iter().filter(|s| step.create.contains(&s.id));
-    let results: Vec<_> = stream::iter(slots)
-        .map(|slot| create_one(context, &step.record, slot))
-        .buffer_unordered(AT_ONCE)
-        .collect()
-        .await;
+    let requests: Vec<_> = slots.map(|slot| create_one(context, &step.record, slot)).collect();
+    let results: Vec<_> = stream::iter(requests).buffer_unordered(AT_ONCE).collect().await;
     let mut made = Made::default();
     for result in results {
         match result? {
@@ -127,7 +127,11 @@ enum Outcome {
     Altered(String, String),
 }
 
-async fn create_one(context: &Context, record: &Record, slot: &Slot) -> Result<Outcome, ApplyError> {
+async fn create_one(
+    context: &Context,
+    record: &Record,
+    slot: &Slot,
+) -> Result<Outcome, ApplyError> {
     let Some(host) = context.world.host_of(&slot.host) else {
         let refusal = refusal("HostGone", "the MixNNHost was deleted".into());
         return Ok(Outcome::Refused(slot.host.clone(), refusal));
@@ -216,11 +220,8 @@ fn refused(status: &Status) -> Option<(&'static str, String)> {
 /// The API does not answer.
 pub async fn lift(context: &Context, step: &Step) -> Result<(), ApplyError> {
     let slots = step.record.slots.iter().filter(|s| step.lift.contains(&s.id));
-    let results: Vec<_> = stream::iter(slots)
-        .map(|slot| lift_one(context, slot))
-        .buffer_unordered(AT_ONCE)
-        .collect()
-        .await;
+    let requests: Vec<_> = slots.map(|slot| lift_one(context, slot)).collect();
+    let results: Vec<_> = stream::iter(requests).buffer_unordered(AT_ONCE).collect().await;
     results.into_iter().collect()
 }
 
@@ -251,7 +252,8 @@ pub async fn remove(
     name: &str,
     pod: &PodView,
 ) -> Result<(), ApplyError> {
-    let lost_after = SignedDuration::try_from(context.settings.pods.lost_after).unwrap_or(SignedDuration::MAX);
+    let lost_after =
+        SignedDuration::try_from(context.settings.pods.lost_after).unwrap_or(SignedDuration::MAX);
     let silent = pod.deleting.is_some_and(|since| since + lost_after <= now());
     if pod.deleting.is_some() && !silent {
         return Ok(());
@@ -274,7 +276,8 @@ pub async fn remove(
         // Another pod has the name now.
         Err(kube::Error::Api(status)) if status.is_conflict() => Ok(()),
         Err(source) => {
-            gone(Err(source)).map_err(|source| ApplyError::Delete { namespace: namespace.to_owned(), source })?;
+            gone(Err(source))
+                .map_err(|source| ApplyError::Delete { namespace: namespace.to_owned(), source })?;
             context.world.pod(namespace, name, None);
             Ok(())
         }

@@ -6,7 +6,8 @@
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -14,7 +15,7 @@ use rustls::sign::CertifiedKey;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
-use zeroize::Zeroizing;
+use zeroize::Zeroize;
 
 /// CAs, oldest first. Kept in a Secret.
 #[derive(Clone, Serialize, Deserialize)]
@@ -27,9 +28,20 @@ pub struct Authorities {
 #[serde(rename_all = "camelCase")]
 struct Authority {
     certificate: String,
-    key: Zeroizing<String>,
+    key: SecretPem,
     not_before: Timestamp,
     not_after: Timestamp,
+}
+
+/// A private key as text, wiped when dropped.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+struct SecretPem(String);
+
+impl Drop for SecretPem {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
 }
 
 /// Why a certificate could not be made.
@@ -92,8 +104,10 @@ impl Authorities {
         life: SignedDuration,
     ) -> Result<CertifiedKey, CaError> {
         let known = |ca: &&Authority| now >= ca.not_before + life / 6;
-        let ca = self.cas.iter().rev().find(known).or_else(|| self.cas.first()).ok_or(CaError::Empty)?;
-        let issuer = Issuer::new(ca_params(ca.not_before, ca.not_after)?, KeyPair::from_pem(&ca.key)?);
+        let ca =
+            self.cas.iter().rev().find(known).or_else(|| self.cas.first()).ok_or(CaError::Empty)?;
+        let issuer =
+            Issuer::new(ca_params(ca.not_before, ca.not_after)?, KeyPair::from_pem(&ca.key.0)?);
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(names)?;
         set_dates(&mut params, now, ca.not_after);
@@ -109,14 +123,17 @@ impl Authority {
         let key = KeyPair::generate()?;
         let (not_before, not_after) = (now, now + life);
         let params = ca_params(not_before, not_after)?;
-        let pem = Zeroizing::new(key.serialize_pem());
+        let pem = SecretPem(key.serialize_pem());
         let ca = CertifiedIssuer::self_signed(params, key)?;
         Ok(Self { certificate: ca.pem(), key: pem, not_before, not_after })
     }
 }
 
 /// A CA's certificate follows from its dates and key alone, so the issuer can be made again from them.
-fn ca_params(not_before: Timestamp, not_after: Timestamp) -> Result<CertificateParams, rcgen::Error> {
+fn ca_params(
+    not_before: Timestamp,
+    not_after: Timestamp,
+) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(Vec::<String>::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
@@ -190,7 +207,8 @@ mod tests {
     fn certificates_can_be_made_from_what_was_kept() {
         let mut cas = Authorities::none();
         cas.rotate(day(0), LIFE).unwrap();
-        let kept: Authorities = serde_json::from_str(&serde_json::to_string(&cas).unwrap()).unwrap();
+        let kept: Authorities =
+            serde_json::from_str(&serde_json::to_string(&cas).unwrap()).unwrap();
         let key = kept.certify(vec!["mixnn-operator.mixnn.svc".into()], day(1), LIFE).unwrap();
         assert_eq!(key.cert.len(), 1);
     }

@@ -45,10 +45,14 @@ pub async fn run(context: Arc<Context>, models: Store<Guarded>) {
 }
 
 /// Collects once. Gives whether something is left that will have to be looked at again.
-async fn collect(context: &Context, models: &Store<Guarded>) -> Result<bool, crate::apply::ApplyError> {
+async fn collect(
+    context: &Context,
+    models: &Store<Guarded>,
+) -> Result<bool, crate::apply::ApplyError> {
     records(context, models).await?;
     let mut left = false;
-    let lost_after = SignedDuration::try_from(context.settings.pods.lost_after).unwrap_or(SignedDuration::MAX);
+    let lost_after =
+        SignedDuration::try_from(context.settings.pods.lost_after).unwrap_or(SignedDuration::MAX);
     for (namespace, name, pod) in context.world.orphans() {
         remove(context, &namespace, &name, &pod).await?;
         // A node that does not answer never confirms: such a pod is removed by force later.
@@ -63,7 +67,10 @@ async fn collect(context: &Context, models: &Store<Guarded>) -> Result<bool, cra
     Ok(left)
 }
 
-async fn records(context: &Context, models: &Store<Guarded>) -> Result<(), crate::apply::ApplyError> {
+async fn records(
+    context: &Context,
+    models: &Store<Guarded>,
+) -> Result<(), crate::apply::ApplyError> {
     let living: HashSet<String> = models.state().iter().filter_map(|m| m.uid()).collect();
     let dead = |r: &Arc<Record>| {
         let shared = r.workload.is_shared() && context.settings.shared_relays > 0;
@@ -71,7 +78,9 @@ async fn records(context: &Context, models: &Store<Guarded>) -> Result<(), crate
     };
     let dead: Vec<_> = context.world.records().into_iter().filter(dead).collect();
     for record in dead {
-        let Some(Versioned { version, .. }) = context.world.record_of(&record.workload.uid) else { continue };
+        let Some(Versioned { version, .. }) = context.world.record_of(&record.workload.uid) else {
+            continue;
+        };
         // The record goes last: should this operator die before, the next one finds it again.
         for slot in record.slots.iter().filter(|s| !s.pod.is_empty()) {
             let eyes = crate::world::Eyes { world: &context.world, key: &context.key };
@@ -79,7 +88,10 @@ async fn records(context: &Context, models: &Store<Guarded>) -> Result<(), crate
                 remove(context, &slot.host, &slot.pod, &pod).await?;
             }
         }
-        let failed = |source| crate::apply::ApplyError::Record { workload: record.workload.uid.clone(), source };
+        let failed = |source| crate::apply::ApplyError::Record {
+            workload: record.workload.uid.clone(),
+            source,
+        };
         context.delete_record(&record, &version).await.map_err(failed)?;
         forget(context, &record.workload);
     }

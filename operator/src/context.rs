@@ -2,6 +2,7 @@
 
 use crate::build::PodContext;
 use crate::keys::OperatorKey;
+use crate::labels;
 use crate::metrics::Metrics;
 use crate::record::{Record, WorkloadRef};
 use crate::settings::Settings;
@@ -10,7 +11,6 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, Client};
-use crate::labels;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::mpsc::UnboundedSender;
@@ -47,14 +47,20 @@ pub struct Context {
 
 impl Context {
     /// A context that has seen nothing yet.
-    pub fn new(client: Client, settings: Settings, key: OperatorKey, pods: PodContext) -> Self {
+    pub fn new(
+        client: Client,
+        settings: Settings,
+        metrics: Metrics,
+        key: OperatorKey,
+        pods: PodContext,
+    ) -> Self {
         Self {
             client,
             settings,
             world: World::default(),
             key,
             pods: RwLock::new(pods),
-            metrics: Metrics::default(),
+            metrics,
             placing: tokio::sync::Mutex::new(()),
             waiting: Mutex::default(),
             work: Mutex::default(),

@@ -53,7 +53,13 @@ pub async fn drive(
                 Stand::NoHosts(..) | Stand::Refused(..) | Stand::Queued | Stand::Short(..)
             );
             context.waits(&wants.workload, waits);
-            return Ok(Driven { record: written, stand: step.stand, wait: step.wait, lost, altered });
+            return Ok(Driven {
+                record: written,
+                stand: step.stand,
+                wait: step.wait,
+                lost,
+                altered,
+            });
         }
     }
     let record = context.world.record_of(&wants.workload.uid);

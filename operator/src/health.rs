@@ -39,7 +39,9 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, &'static str) {
 
 async fn metrics(State(health): State<Health>) -> Response {
     let mut text = String::new();
-    let encoded = prometheus_client::encoding::text::encode(&mut text, &health.context.metrics.registry());
+    health.context.metrics.count_models(&health.context.world.records());
+    let encoded =
+        prometheus_client::encoding::text::encode(&mut text, &health.context.metrics.registry());
     match encoded {
         Ok(()) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

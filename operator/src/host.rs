@@ -79,11 +79,14 @@ async fn prepare(host: &MixNNHost, context: &Context) -> Result<(), Problem> {
     if context.is_applied(&key, hash_of(&(&host.spec, &host.metadata.uid))) {
         return Ok(());
     }
-    apply(context, &namespace, &objects.binding).await.or_else(|error| missing_binding(error, &namespace))?;
+    apply(context, &namespace, &objects.binding)
+        .await
+        .or_else(|error| missing_binding(error, &namespace))?;
     if let Some(account) = &objects.account {
-        apply(context, &namespace, account).await.map_err(|e| problem(&e, &namespace))?;
+        apply_soon(context, &namespace, account).await.map_err(|e| problem(&e, &namespace))?;
     }
-    apply(context, &namespace, &objects.policy).await.map_err(|e| problem(&e, &namespace))?;
+    apply_soon(context, &namespace, &objects.policy).await.map_err(|e| problem(&e, &namespace))?;
+    context.world.host_ready(&namespace);
     context.set_applied(&key, Some(hash_of(&(&host.spec, &host.metadata.uid))));
     context.spaces_changed.notify_one();
     context.wake_waiting();
@@ -104,12 +107,34 @@ fn problem(error: &kube::Error, namespace: &str) -> Problem {
             let role = labels::HOST_ROLE;
             let text = format!(
                 "the operator has no rights here: kubectl -n {namespace} create rolebinding {} --clusterrole={role} --serviceaccount=NAMESPACE:{} with the operator's namespace; the API server says: {}",
-                labels::HOST_OBJECTS, labels::OPERATOR, status.message
+                labels::HOST_OBJECTS,
+                labels::OPERATOR,
+                status.message
             );
             ("BindingMissing", text)
         }
         other => ("NotPrepared", other.to_string()),
     }
+}
+
+/// The API server takes a moment to know of a binding that was just made.
+async fn apply_soon<K>(context: &Context, namespace: &str, object: &K) -> Result<(), kube::Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + std::fmt::Debug,
+{
+    for _ in 0..20 {
+        match apply(context, namespace, object).await {
+            Err(kube::Error::Api(status)) if status.is_forbidden() => {
+                tokio::time::sleep(Duration::from_millis(150)).await;
+            }
+            other => return other,
+        }
+    }
+    apply(context, namespace, object).await
 }
 
 async fn apply<K>(context: &Context, namespace: &str, object: &K) -> Result<(), kube::Error>

@@ -151,7 +151,9 @@ pub enum KeyError {
     #[error("the system gives no randomness")]
     Randomness,
     /// The Secret is not whole.
-    #[error("the Secret of the operator's key names no newest key that it holds: restore it from a backup")]
+    #[error(
+        "the Secret of the operator's key names no newest key that it holds: restore it from a backup"
+    )]
     NoNewest,
     /// A key is not as it was made.
     #[error("key {0} of the operator's Secret has not 32 bytes: restore it from a backup")]
@@ -219,7 +221,9 @@ mod tests {
             .map(|(s, i)| key.pod_name("uid", s, i))
             .collect();
         assert_eq!(names.len(), 300);
-        assert!(names.iter().all(|n| n.len() == NAME && n.bytes().all(|b| b.is_ascii_alphanumeric())));
+        assert!(
+            names.iter().all(|n| n.len() == NAME && n.bytes().all(|b| b.is_ascii_alphanumeric()))
+        );
         assert_eq!(base32(b"foobar", 9), "mzxw6ytbo", "RFC 4648, test vector without its padding");
     }
 }

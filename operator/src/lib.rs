@@ -38,6 +38,7 @@ mod metrics;
 mod model;
 mod pool;
 mod registration;
+mod requests;
 mod secrets;
 mod status;
 pub mod validate;

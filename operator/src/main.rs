@@ -6,14 +6,16 @@ use mixnn_operator::{Operator, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let settings = Settings::parse();
     log(settings.log_format);
-    let client = kube::Client::try_default().await?;
-    let operator = Operator::start(client, settings).await?;
+    let config = kube::Config::infer().await?;
+    let operator = Operator::connect(config, settings).await?;
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let told = async move { tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} } };
+    let told = async move {
+        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+    };
     operator.run(told).await;
     Ok(())
 }

@@ -88,7 +88,10 @@ impl Models {
 ///
 /// # Errors
 /// Something did not work that may work later.
-pub async fn reconcile(guarded: Arc<Guarded>, models: Arc<Models>) -> Result<Action, ReconcileError> {
+pub async fn reconcile(
+    guarded: Arc<Guarded>,
+    models: Arc<Models>,
+) -> Result<Action, ReconcileError> {
     let began = Instant::now();
     let context = &models.context;
     let result = match &guarded.0 {
@@ -119,7 +122,8 @@ async fn reconcile_model(model: &MixNNModel, models: &Models) -> Result<Action, 
     let driven = drive(context, &wants, model.spec.placement.host_selector.as_ref()).await?;
     for (role, loss) in &driven.lost {
         Metrics::count(&context.metrics.lost, loss.text());
-        let note = format!("a {} pod {}; it is replaced", crate::build::role_name(*role), loss.text());
+        let note =
+            format!("a {} pod {}; it is replaced", crate::build::role_name(*role), loss.text());
         publish(models, model, EventType::Warning, "PodLost", note).await;
     }
     let directory = directory_of(context, &wants.workload, model.spec.relays.shared);
@@ -141,7 +145,12 @@ async fn reject(
     Ok(Action::await_change())
 }
 
-fn describe(model: &MixNNModel, wants: &Wants, driven: &Driven, context: &Context) -> MixNNModelStatus {
+fn describe(
+    model: &MixNNModel,
+    wants: &Wants,
+    driven: &Driven,
+    context: &Context,
+) -> MixNNModelStatus {
     let record = &driven.record.record;
     let registered = context.world.registrations(&wants.workload.uid);
     let eyes = Eyes { world: &context.world, key: &context.key };
@@ -159,7 +168,12 @@ fn describe(model: &MixNNModel, wants: &Wants, driven: &Driven, context: &Contex
         wanted_relays = context.settings.shared_relays;
         relays = context.world.registrations(WorkloadRef::SHARED).len() as u32;
         relay_nodes = relays;
-        models_in_pool = context.world.records().iter().filter(|r| !r.workload.is_shared() && !r.suspended).count() as u32;
+        models_in_pool = context
+            .world
+            .records()
+            .iter()
+            .filter(|r| !r.workload.is_shared() && !r.suspended)
+            .count() as u32;
     }
     let said = status::accepted(driven);
     let mut status = status::status(&said, model.status.as_ref(), model.metadata.generation, now());
@@ -186,7 +200,8 @@ async fn write_status(
         "apiVersion": MixNNModel::api_version(&()), "kind": MixNNModel::kind(&()),
         "metadata": {"uid": model.uid()}, "status": status,
     });
-    let written = api.patch_status(&name, &PatchParams::apply(labels::OPERATOR), &Patch::Apply(patch)).await;
+    let written =
+        api.patch_status(&name, &PatchParams::apply(labels::OPERATOR), &Patch::Apply(patch)).await;
     match written {
         Ok(_) => {}
         // It was deleted, or made anew, meanwhile.
@@ -197,7 +212,9 @@ async fn write_status(
         let before = old.conditions.iter().find(|c| c.type_ == now.type_);
         let news = before.is_none_or(|b| (&b.status, &b.reason) != (&now.status, &now.reason));
         let bad = (now.status == "False") != (now.type_ == mixnn_crds::condition::DEGRADED);
-        let passing = ["Admitting", "Queued", "Scheduling", "Suspended", "NoHosts"].contains(&now.reason.as_str());
+        let passing =
+            ["Admitting", "Queued", "Scheduling", "Suspended", "NoHosts", "HostsNotReady"]
+                .contains(&now.reason.as_str());
         if news && now.reason != "AsExpected" && !passing {
             let kind = if bad { EventType::Warning } else { EventType::Normal };
             publish(models, model, kind, &now.reason, now.message.clone()).await;
@@ -207,7 +224,13 @@ async fn write_status(
 }
 
 /// Events are for people: one that cannot be written stops nothing.
-async fn publish(models: &Models, model: &MixNNModel, type_: EventType, reason: &str, note: String) {
+async fn publish(
+    models: &Models,
+    model: &MixNNModel,
+    type_: EventType,
+    reason: &str,
+    note: String,
+) {
     let note: String = note.chars().take(900).collect();
     let event = Event {
         type_,
@@ -320,7 +343,11 @@ impl Owner<'_> {
     }
 
     fn failed(&self, what: &str, source: kube::Error) -> ReconcileError {
-        ReconcileError::Owner { what: what.to_owned(), namespace: self.namespace.to_owned(), source }
+        ReconcileError::Owner {
+            what: what.to_owned(),
+            namespace: self.namespace.to_owned(),
+            source,
+        }
     }
 }
 

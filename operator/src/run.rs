@@ -3,22 +3,25 @@
 use crate::build::PodContext;
 use crate::ca::Current;
 use crate::context::Context;
+use crate::metrics::Metrics;
 use crate::model::{Guarded, Models, forget_applied};
 use crate::record::WorkloadRef;
 use crate::registration::{ClusterRegistry, PodTokens};
+use crate::requests::Counted;
 use crate::secrets::Secrets;
 use crate::settings::Settings;
 use crate::{collect, health, host, labels, model, pool, watch};
 use anyhow::Context as _;
 use futures::StreamExt;
-use k8s_controller::leader_election::LeaderElection;
+use k8s_controller::LeaderElection;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::PartialObjectMeta;
+use kube::client::ClientBuilder;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Config, Controller};
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::watcher::{self, metadata_watcher};
+use kube::runtime::watcher::{self, watcher};
 use kube::runtime::{PredicateConfig, WatchStreamExt};
 use kube::{Api, Client, ResourceExt};
 use mixnn_crds::MixNNHost;
@@ -42,11 +45,30 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Keys, certificates, watches, services: everything that every replica does.
+    /// Starts over a connection of its own, whose requests are counted.
+    ///
+    /// # Errors
+    /// Why it cannot start.
+    pub async fn connect(config: kube::Config, settings: Settings) -> anyhow::Result<Self> {
+        let metrics = Metrics::default();
+        let client = ClientBuilder::try_from(config)?.with_layer(&Counted::new(&metrics)).build();
+        Self::start_with(client, settings, metrics).await
+    }
+
+    /// Starts over this client.
     ///
     /// # Errors
     /// Why it cannot start.
     pub async fn start(client: Client, settings: Settings) -> anyhow::Result<Self> {
+        Self::start_with(client, settings, Metrics::default()).await
+    }
+
+    /// Keys, certificates, watches, services: everything that every replica does.
+    async fn start_with(
+        client: Client,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> anyhow::Result<Self> {
         let secrets = Secrets::new(client.clone(), &settings.namespace);
         let key = secrets.key().await?;
         let issuer = secrets.issuer().await?;
@@ -57,27 +79,37 @@ impl Operator {
         let current = Current::new(cas.certify(names, now, life)?);
         let pods = PodContext {
             registry: settings.registration_url(),
-            alias: settings.registration.registration_ip.map(|ip| (settings.registration_host(), ip)),
+            alias: settings
+                .registration
+                .registration_ip
+                .map(|ip| (settings.registration_host(), ip)),
             ca: cas.bundle(),
             audience: settings.registration.audience.clone(),
         };
-        let context = Arc::new(Context::new(client, settings, key, pods));
+        let context = Arc::new(Context::new(client, settings, metrics, key, pods));
         let ready = Arc::new(AtomicBool::new(false));
 
         let listen = context.settings.health_listen;
-        let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
+        let listener =
+            TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
         let health = listener.local_addr()?;
         let mut tasks = vec![tokio::spawn(health::serve(listener, context.clone(), ready.clone()))];
         tasks.extend(watch::start(&context).await);
 
         let listen = context.settings.registration.registration_listen;
-        let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
+        let listener =
+            TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
         let registration = listener.local_addr()?;
         let tls = tls(current.clone())?;
         let registry = ClusterRegistry::new(context.clone(), issuer.public_der()?);
         let service =
             mixnn_directory::Service::with_backend(PodTokens(context.clone()), issuer, registry);
-        tasks.push(tokio::spawn(mixnn_directory::serve(listener, Arc::new(tls), service, Patience::default())));
+        tasks.push(tokio::spawn(mixnn_directory::serve(
+            listener,
+            Arc::new(tls),
+            service,
+            Patience::default(),
+        )));
         tasks.push(tokio::spawn(rotate(context.clone(), secrets, current, life)));
         ready.store(true, Ordering::Relaxed);
         tracing::info!(%registration, %health, "started");
@@ -120,7 +152,8 @@ async fn lead_for_ever(context: &Arc<Context>, election: &LeaderElection) {
 
 fn election(context: &Context) -> LeaderElection {
     let settings = &context.settings;
-    let host = || std::env::var("HOSTNAME").unwrap_or_else(|_| format!("pid-{}", std::process::id()));
+    let host =
+        || std::env::var("HOSTNAME").unwrap_or_else(|_| format!("pid-{}", std::process::id()));
     let identity = settings.identity.clone().unwrap_or_else(host);
     LeaderElection::new(context.client.clone(), &settings.namespace, labels::OPERATOR, &identity)
         .with_lease_duration(settings.lease.lease_duration)
@@ -143,7 +176,12 @@ fn tls(current: Arc<Current>) -> anyhow::Result<rustls::ServerConfig> {
 }
 
 /// Looks at the CA when something about it is due, and at least daily.
-async fn rotate(context: Arc<Context>, secrets: Secrets, current: Arc<Current>, life: SignedDuration) {
+async fn rotate(
+    context: Arc<Context>,
+    secrets: Secrets,
+    current: Arc<Current>,
+    life: SignedDuration,
+) {
     let day = Duration::from_secs(24 * 3600);
     let mut pause = Duration::from_secs(3600);
     loop {
@@ -157,7 +195,8 @@ async fn rotate(context: Arc<Context>, secrets: Secrets, current: Arc<Current>, 
         match fresh {
             Ok((cas, key)) => {
                 current.set(key);
-                context.pods.write().unwrap_or_else(std::sync::PoisonError::into_inner).ca = cas.bundle();
+                context.pods.write().unwrap_or_else(std::sync::PoisonError::into_inner).ca =
+                    cas.bundle();
                 let next = cas.next(life).map_or(day, |at| at.duration_since(now).unsigned_abs());
                 pause = next.clamp(Duration::from_secs(60), day);
             }
@@ -225,7 +264,7 @@ fn models(
     // A model that is deleted leaves the store, and its record is collected.
     let gone = context.clone();
     let (reader, writer) = kube::runtime::reflector::store();
-    let stream = kube::runtime::reflector(writer, kube::runtime::watcher(api, watcher::Config::default()))
+    let stream = kube::runtime::reflector(writer, watcher(api, watcher::Config::default()))
         .default_backoff()
         .inspect(move |event| {
             if matches!(event, Ok(watcher::Event::Delete(_) | watcher::Event::InitDone)) {
@@ -250,7 +289,7 @@ fn models(
 async fn hosts(context: Arc<Context>) {
     let api: Api<DeserializeGuard<MixNNHost>> = Api::all(context.client.clone());
     let (reader, writer) = kube::runtime::reflector::store();
-    let stream = kube::runtime::reflector(writer, kube::runtime::watcher(api, watcher::Config::default()))
+    let stream = kube::runtime::reflector(writer, watcher(api, watcher::Config::default()))
         .default_backoff()
         .touched_objects()
         .predicate_filter(spec_of, PredicateConfig::default());
@@ -270,9 +309,9 @@ async fn hosts(context: Arc<Context>) {
 
 /// What belongs to designers is put right when somebody changes it.
 async fn designers(context: Arc<Context>, models: ModelStore) {
-    let api: Api<StatefulSet> = Api::all(context.client.clone());
+    let api: Api<PartialObjectMeta<StatefulSet>> = Api::all(context.client.clone());
     let config = watcher::Config::default().labels(labels::MODEL);
-    let stream = metadata_watcher(api, config).default_backoff();
+    let stream = watcher(api, config).default_backoff();
     futures::pin_mut!(stream);
     while let Some(event) = stream.next().await {
         let Ok(watcher::Event::Delete(set)) = event else { continue };
@@ -282,7 +321,10 @@ async fn designers(context: Arc<Context>, models: ModelStore) {
     }
 }
 
-fn model_of(set: &PartialObjectMeta<StatefulSet>, models: &ModelStore) -> Option<mixnn_crds::MixNNModel> {
+fn model_of(
+    set: &PartialObjectMeta<StatefulSet>,
+    models: &ModelStore,
+) -> Option<mixnn_crds::MixNNModel> {
     let name = set.labels().get(labels::MODEL)?;
     let key = ObjectRef::new(name).within(&set.namespace()?);
     models.get(&key)?.0.clone().ok()

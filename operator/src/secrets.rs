@@ -37,7 +37,9 @@ pub enum SecretError {
     #[error(transparent)]
     Ca(#[from] CaError),
     /// What is in it is not understood.
-    #[error("the Secret {name} is not understood: {problem}; restore it from a backup, or delete it to have a new one made")]
+    #[error(
+        "the Secret {name} is not understood: {problem}; restore it from a backup, or delete it to have a new one made"
+    )]
     Content {
         /// Which.
         name: &'static str,
@@ -137,7 +139,8 @@ impl Secrets {
     async fn read(&self, name: &'static str) -> Result<Option<Entries>, SecretError> {
         let found = self.api.get_opt(name).await;
         let found = found.map_err(|source| SecretError::Api { name, source })?;
-        let entries = |s: Secret| s.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.0)).collect();
+        let entries =
+            |s: Secret| s.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.0)).collect();
         Ok(found.map(entries))
     }
 

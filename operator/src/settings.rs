@@ -35,7 +35,12 @@ pub struct Settings {
     #[arg(long, env = "MIXNN_SHARED_SUITE", default_value = "x-wing", value_parser = suite)]
     pub shared_suite: SuiteName,
     /// Where /healthz, /readyz and /metrics are served.
-    #[arg(long, env = "MIXNN_HEALTH_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDR:PORT")]
+    #[arg(
+        long,
+        env = "MIXNN_HEALTH_LISTEN",
+        default_value = "0.0.0.0:8080",
+        value_name = "ADDR:PORT"
+    )]
     pub health_listen: SocketAddr,
     /// Models reconciled at the same time.
     #[arg(long, env = "MIXNN_CONCURRENCY", default_value_t = 16)]
@@ -72,7 +77,12 @@ pub struct PodSettings {
 #[derive(Args, Clone, Debug)]
 pub struct RegistrationSettings {
     /// Where it listens.
-    #[arg(long, env = "MIXNN_REGISTRATION_LISTEN", default_value = "0.0.0.0:8443", value_name = "ADDR:PORT")]
+    #[arg(
+        long,
+        env = "MIXNN_REGISTRATION_LISTEN",
+        default_value = "0.0.0.0:8443",
+        value_name = "ADDR:PORT"
+    )]
     pub registration_listen: SocketAddr,
     /// The name by which pods call it; its certificate is for this name. `mixnn-operator.NAMESPACE.svc` if not given.
     #[arg(long, env = "MIXNN_REGISTRATION_HOST")]
@@ -154,6 +164,9 @@ fn suite(text: &str) -> Result<SuiteName, String> {
 fn image(text: &str) -> Result<String, String> {
     let digest = text.split_once("@sha256:").map(|(_, digest)| digest);
     let good = digest.is_some_and(|d| d.len() == 64 && d.bytes().all(|b| b.is_ascii_hexdigit()));
-    let error = || "name the image by digest, as registry/name@sha256:..: a tag can change under a run".to_owned();
+    let error = || {
+        "name the image by digest, as registry/name@sha256:..: a tag can change under a run"
+            .to_owned()
+    };
     good.then(|| text.to_owned()).ok_or_else(error)
 }

@@ -6,7 +6,7 @@ use crate::record::{Record, Role};
 use crate::validate::Invalid;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
-use mixnn_crds::{Counted, MixNNModelStatus, MixNNModelSpec, PrivacyStatus, condition};
+use mixnn_crds::{Counted, MixNNModelSpec, MixNNModelStatus, PrivacyStatus, condition};
 
 /// What a condition says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +34,10 @@ pub fn rejected(invalid: &Invalid) -> Vec<Said> {
 /// Conditions of a model that is.
 pub fn accepted(driven: &Driven) -> Vec<Said> {
     let accepted = said(condition::ACCEPTED, true, "Accepted", "the model is valid");
-    let resolved = |ok: bool, reason: &str, text: String| said(condition::HOSTS_RESOLVED, ok, reason, text);
-    let scheduled = |ok: bool, reason: &str, text: String| said(condition::SCHEDULED, ok, reason, text);
+    let resolved =
+        |ok: bool, reason: &str, text: String| said(condition::HOSTS_RESOLVED, ok, reason, text);
+    let scheduled =
+        |ok: bool, reason: &str, text: String| said(condition::SCHEDULED, ok, reason, text);
     let found = || resolved(true, "Resolved", "every pod has a host".into());
     let (hosts, schedule) = match &driven.stand {
         Stand::Running => (found(), scheduled(true, "Scheduled", "every pod has a node".into())),
@@ -53,9 +55,7 @@ pub fn accepted(driven: &Driven) -> Vec<Said> {
         Stand::Refused(reason, text) => {
             (resolved(false, reason, text.clone()), scheduled(false, "NoHosts", text.clone()))
         }
-        Stand::Admitting => {
-            (found(), scheduled(false, "Admitting", "pods are being made".into()))
-        }
+        Stand::Admitting => (found(), scheduled(false, "Admitting", "pods are being made".into())),
         Stand::Queued => {
             let text = "every pod is made; another model that needs the same resources goes first";
             (found(), scheduled(false, "Queued", text.into()))
@@ -65,7 +65,9 @@ pub fn accepted(driven: &Driven) -> Vec<Said> {
             (found(), scheduled(false, "Scheduling", text))
         }
         Stand::BackedOff(at) => {
-            let text = format!("the pods did not all fit within spec.placement.timeout; tried again at {at:.0}");
+            let text = format!(
+                "the pods did not all fit within spec.placement.timeout; tried again at {at:.0}"
+            );
             (found(), scheduled(false, "Timeout", text))
         }
         Stand::Short(reason, text) => (found(), scheduled(false, reason, text.clone())),
@@ -76,15 +78,23 @@ pub fn accepted(driven: &Driven) -> Vec<Said> {
 fn degraded(driven: &Driven) -> Said {
     let say = |bad, reason: &str, text: String| said(condition::DEGRADED, bad, reason, text);
     if let Some((host, what)) = driven.altered.first() {
-        return say(true, "HostMutatesPods", format!("{host} changes pods when they are made: {what}"));
+        return say(
+            true,
+            "HostMutatesPods",
+            format!("{host} changes pods when they are made: {what}"),
+        );
     }
     let mutating = driven.record.record.refused.values().find(|r| r.reason == "HostMutatesPods");
     if let Some(refusal) = mutating {
         return say(true, "HostMutatesPods", refusal.text.clone());
     }
     match &driven.stand {
-        Stand::Short(reason, text) => say(true, reason, format!("a lost pod cannot be replaced: {text}")),
-        Stand::Scheduling(placed, total) if driven.record.record.phase == crate::record::Phase::Running => {
+        Stand::Short(reason, text) => {
+            say(true, reason, format!("a lost pod cannot be replaced: {text}"))
+        }
+        Stand::Scheduling(placed, total)
+            if driven.record.record.phase == crate::record::Phase::Running =>
+        {
             say(true, "PodLost", format!("{} of {total} pods are being replaced", total - placed))
         }
         _ => say(false, "AsExpected", "no pod is missing".into()),
@@ -99,7 +109,8 @@ pub fn status(
     now: Timestamp,
 ) -> MixNNModelStatus {
     let old_conditions = old.map(|o| o.conditions.as_slice()).unwrap_or_default();
-    let conditions = said.iter().map(|s| condition_of(s, old_conditions, generation, now)).collect();
+    let conditions =
+        said.iter().map(|s| condition_of(s, old_conditions, generation, now)).collect();
     let bad = |s: &&Said| (s.status == "False") != (s.type_ == condition::DEGRADED);
     let reason = said.iter().find(bad).map(|s| s.reason.clone());
     MixNNModelStatus {
@@ -130,12 +141,22 @@ pub fn condition_of(
 }
 
 /// Layers or relays: registered of wanted, with nodes, replaced.
-pub fn counted(record: &Record, role: Role, wanted: u32, registered: u32, with_node: u32) -> Counted {
+pub fn counted(
+    record: &Record,
+    role: Role,
+    wanted: u32,
+    registered: u32,
+    with_node: u32,
+) -> Counted {
     let replaced = match role {
         Role::Layer => record.replaced_layers,
         Role::Relay => record.replaced_relays,
     };
-    Counted { ready: format!("{}/{wanted}", registered.min(wanted)), scheduled: with_node, replaced }
+    Counted {
+        ready: format!("{}/{wanted}", registered.min(wanted)),
+        scheduled: with_node,
+        replaced,
+    }
 }
 
 /// What the paths hide behind.
@@ -159,7 +180,14 @@ pub fn same(a: &MixNNModelStatus, b: &MixNNModelStatus) -> bool {
         let ours = s.conditions.iter().filter(|c| OURS.contains(&c.type_.as_str())).cloned();
         let mut ours: Vec<_> = ours.collect();
         ours.sort_by(|a, b| a.type_.cmp(&b.type_));
-        (s.observed_generation, ours, s.reason.clone(), s.layers.clone(), s.relays.clone(), s.privacy.clone())
+        (
+            s.observed_generation,
+            ours,
+            s.reason.clone(),
+            s.layers.clone(),
+            s.relays.clone(),
+            s.privacy.clone(),
+        )
     };
     of(a) == of(b)
 }

@@ -5,7 +5,7 @@ use crate::record::{Pin, WorkloadRef};
 use crate::settings::Settings;
 use kube::ResourceExt;
 use mixnn_crds::MixNNModel;
-use mixnn_model::{Model, ModelErrors, Shape};
+use mixnn_model::{Model, ModelErrors};
 use std::collections::BTreeMap;
 
 /// Why a model cannot be accepted. The variants are the reasons of the condition.
@@ -15,7 +15,9 @@ pub enum Invalid {
     #[error("{0}")]
     InvalidModel(ModelErrors),
     /// A class that is named is not there.
-    #[error("{what} names pod class '{class}', which spec.podClasses does not have (it has {have})")]
+    #[error(
+        "{what} names pod class '{class}', which spec.podClasses does not have (it has {have})"
+    )]
     UnknownClass {
         /// Who.
         what: String,
@@ -25,7 +27,9 @@ pub enum Invalid {
         have: String,
     },
     /// The shared pool is asked for, and there is none.
-    #[error("spec.relays.shared is true, but this platform has no shared relays: set it to false, or ask for --shared-relays")]
+    #[error(
+        "spec.relays.shared is true, but this platform has no shared relays: set it to false, or ask for --shared-relays"
+    )]
     NoSharedRelays,
     /// The shared pool has another suite or is too small.
     #[error("{0}")]
@@ -131,14 +135,14 @@ fn relays(model: &MixNNModel, settings: &Settings) -> Result<(), Invalid> {
 fn shapes(model: &MixNNModel) -> Result<(), Invalid> {
     use mixnn_model::DatasetSpec;
     let spec = &model.spec;
-    let sample: Option<([usize; 3], usize)> = match &spec.training.dataset {
-        DatasetSpec::Digits(_) => Some(([1, 28, 28], 10)),
-        _ => None,
+    let dataset = &spec.training.dataset;
+    let classes = match dataset {
+        DatasetSpec::Digits(_) => 10,
+        DatasetSpec::Images(images) => images.classes as usize,
+        _ => return Ok(()),
     };
-    let Some((sizes, classes)) = sample.filter(|_| spec.layers_from.is_none()) else {
-        return Ok(());
-    };
-    let Ok(sample) = Shape::new(sizes) else { return Ok(()) };
+    let sample = dataset.declared_shape().filter(|_| spec.layers_from.is_none());
+    let Some(sample) = sample else { return Ok(()) };
     Model::new(spec.layers.clone(), spec.training.clone(), &sample, classes)
         .map(drop)
         .map_err(Invalid::InvalidModel)

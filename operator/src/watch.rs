@@ -5,9 +5,10 @@ use crate::labels;
 use crate::world::{Kept, pod_view};
 use futures::{Stream, StreamExt, TryStreamExt, pin_mut};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
+use kube::api::PartialObjectMeta;
 use kube::core::DeserializeGuard;
-use kube::runtime::watcher::{self, Event, metadata_watcher, watcher};
 use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, ResourceExt};
 use mixnn_crds::MixNNHost;
 use std::collections::{HashMap, HashSet};
@@ -65,7 +66,8 @@ async fn namespaces(context: Arc<Context>, ready: oneshot::Sender<()>) {
     let mut ready = Some(ready);
     let mut listed: Option<HashSet<String>> = None;
     let mut known: HashSet<String> = HashSet::new();
-    let stream = metadata_watcher(Api::<Namespace>::all(context.client.clone()), watcher::Config::default());
+    let api: Api<PartialObjectMeta<Namespace>> = Api::all(context.client.clone());
+    let stream = watcher(api, watcher::Config::default());
     each("namespaces", stream, |event| {
         let changed = match event {
             Event::Init => {
@@ -87,7 +89,7 @@ async fn namespaces(context: Arc<Context>, ready: oneshot::Sender<()>) {
                     context.world.space(name, None);
                 }
                 known = now;
-                ready.take().map(|r| r.send(()));
+                tell(&mut ready);
                 true
             }
         };
@@ -96,6 +98,12 @@ async fn namespaces(context: Arc<Context>, ready: oneshot::Sender<()>) {
         }
     })
     .await;
+}
+
+fn tell(ready: &mut Option<oneshot::Sender<()>>) {
+    if let Some(ready) = ready.take() {
+        let _ = ready.send(());
+    }
 }
 
 /// Who may host whom may have changed.
@@ -129,7 +137,7 @@ async fn hosts(context: Arc<Context>, ready: oneshot::Sender<()>) {
                     context.world.host(gone, None);
                 }
                 known = listed.clone();
-                ready.take().map(|r| r.send(()));
+                tell(&mut ready);
                 everyone(&context);
                 return;
             }
@@ -162,7 +170,7 @@ async fn maps(context: Arc<Context>, ready: oneshot::Sender<()>) {
             let listed = listed.take().unwrap_or_default();
             let known = context.world.map_names();
             known.iter().filter(|n| !listed.contains(*n)).for_each(|n| map_gone(&context, n));
-            ready.take().map(|r| r.send(()));
+            tell(&mut ready);
             context.orphans.notify_one();
         }
     })
@@ -277,6 +285,8 @@ fn pod_changed(context: &Context, namespace: &str, name: &str) {
 }
 
 /// A stream of what is sent to a channel.
-pub fn stream_of<T>(mut receiver: tokio::sync::mpsc::UnboundedReceiver<T>) -> impl Stream<Item = T> {
+pub fn stream_of<T>(
+    mut receiver: tokio::sync::mpsc::UnboundedReceiver<T>,
+) -> impl Stream<Item = T> {
     futures::stream::poll_fn(move |cx| receiver.poll_recv(cx)).fuse()
 }

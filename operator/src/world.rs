@@ -60,6 +60,8 @@ pub struct World {
 struct Inner {
     spaces: HashMap<String, Space>,
     hosts: HashMap<String, Arc<MixNNHost>>,
+    /// Namespaces of hosts whose account and walls were made by this process.
+    ready: HashSet<String>,
     pods: HashMap<String, HashMap<String, PodView>>,
     known: HashSet<String>,
     /// Pods that were made or changed by this operator while a list of their namespace was under way.
@@ -102,10 +104,16 @@ impl World {
     pub fn host(&self, namespace: &str, host: Option<MixNNHost>) -> bool {
         let mut inner = self.write();
         let Some(host) = host else {
+            inner.ready.remove(namespace);
             return inner.hosts.remove(namespace).is_some();
         };
         let old = inner.hosts.insert(namespace.to_owned(), Arc::new(host.clone()));
         old.is_none_or(|o| o.spec != host.spec || o.metadata.labels != host.metadata.labels)
+    }
+
+    /// Account and walls of a host's namespace are there.
+    pub fn host_ready(&self, namespace: &str) {
+        self.write().ready.insert(namespace.to_owned());
     }
 
     /// The host of a namespace.
@@ -163,7 +171,8 @@ impl World {
         let slots = inner.records.values().flat_map(|v| v.record.slots.iter());
         let named: HashSet<(&str, &str)> =
             slots.map(|s| (s.host.as_str(), s.pod.as_str())).collect();
-        let all = inner.pods.iter().flat_map(|(ns, pods)| pods.iter().map(move |(n, p)| (ns, n, p)));
+        let all =
+            inner.pods.iter().flat_map(|(ns, pods)| pods.iter().map(move |(n, p)| (ns, n, p)));
         all.filter(|(ns, name, _)| !named.contains(&(ns.as_str(), name.as_str())))
             .map(|(ns, name, pod)| (ns.clone(), name.clone(), pod.clone()))
             .collect()
@@ -246,14 +255,19 @@ impl World {
         let inner = self.read();
         let slots = inner.records.values().flat_map(|v| v.record.slots.iter());
         let living: HashSet<&String> = slots.filter_map(|s| s.uid.as_ref()).collect();
-        let pods = inner.registrations.values().filter(|r| {
-            r.registration.class != mixnn_protocol::registration::NodeClass::Designer
-        });
+        let pods = inner
+            .registrations
+            .values()
+            .filter(|r| r.registration.class != mixnn_protocol::registration::NodeClass::Designer);
         pods.filter(|r| !living.contains(&r.pod_uid)).map(|r| r.pod_uid.clone()).collect()
     }
 
     /// Hosts that admit a workload, with what other workloads take of them.
-    pub fn hosts_for(&self, workload: &WorkloadRef, selector: Option<&LabelSelector>) -> Vec<HostView> {
+    pub fn hosts_for(
+        &self,
+        workload: &WorkloadRef,
+        selector: Option<&LabelSelector>,
+    ) -> Vec<HostView> {
         let inner = self.read();
         let selector: Option<Selector> = selector.and_then(|s| s.clone().try_into().ok());
         let Some(owner) = inner.spaces.get(&workload.namespace) else { return Vec::new() };
@@ -266,7 +280,8 @@ impl World {
         };
         let usage = inner.usage_of_others(&workload.uid);
         let hosts = inner.hosts.iter().filter(|(_, host)| admits(host));
-        let mut views: Vec<_> = hosts.filter_map(|(ns, host)| inner.view(ns, host, &usage)).collect();
+        let mut views: Vec<_> =
+            hosts.filter_map(|(ns, host)| inner.view(ns, host, &usage)).collect();
         views.sort_by(|a, b| a.namespace.cmp(&b.namespace));
         views
     }
@@ -308,7 +323,8 @@ impl Inner {
     /// What other workloads take, by namespace.
     fn usage_of_others(&self, workload: &str) -> HashMap<&str, Usage> {
         let mut usage: HashMap<&str, Usage> = HashMap::new();
-        let others = self.records.values().map(|v| &v.record).filter(|r| r.workload.uid != workload);
+        let others =
+            self.records.values().map(|v| &v.record).filter(|r| r.workload.uid != workload);
         for record in others {
             for slot in record.slots.iter().filter(|s| !s.pod.is_empty() && !s.finished) {
                 let class = match slot.role {
@@ -318,14 +334,20 @@ impl Inner {
                 let here = usage.entry(slot.host.as_str()).or_default();
                 here.pods += 1;
                 for (name, amount) in class.iter().flat_map(|c| &c.resources.limits) {
-                    *here.resources.entry(name.clone()).or_default() += amount.millis().unwrap_or(0);
+                    *here.resources.entry(name.clone()).or_default() +=
+                        amount.millis().unwrap_or(0);
                 }
             }
         }
         usage
     }
 
-    fn view(&self, namespace: &str, host: &MixNNHost, usage: &HashMap<&str, Usage>) -> Option<HostView> {
+    fn view(
+        &self,
+        namespace: &str,
+        host: &MixNNHost,
+        usage: &HashMap<&str, Usage>,
+    ) -> Option<HostView> {
         let space = self.spaces.get(namespace)?;
         if space.terminating {
             return None;
@@ -340,6 +362,7 @@ impl Inner {
             max_pods: spec.max_pods,
             max_pod_resources: spec.max_pod_resources.clone(),
             max_resources: spec.max_resources.clone(),
+            ready: self.ready.contains(namespace),
             drain: spec.drain,
             other_pods,
             other_resources,
@@ -388,7 +411,10 @@ pub fn pod_view(pod: &Pod) -> PodView {
     let status = pod.status.as_ref();
     let gates = spec.and_then(|s| s.scheduling_gates.as_ref());
     let conditions = status.and_then(|s| s.conditions.as_ref());
-    let disrupted = conditions.into_iter().flatten().any(|c| c.type_ == "DisruptionTarget" && c.status == "True");
+    let disrupted = conditions
+        .into_iter()
+        .flatten()
+        .any(|c| c.type_ == "DisruptionTarget" && c.status == "True");
     let phase = status.and_then(|s| s.phase.as_deref());
     let deleting = pod.metadata.deletion_timestamp.as_ref().map(|t| t.0);
     let state = match phase {

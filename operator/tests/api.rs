@@ -18,7 +18,13 @@ async fn cluster() -> Option<Cluster> {
         assert!(ok, "{said}");
     }
     let (ok, said) = cluster.kubectl(
-        &["wait", "--for=condition=Established", "--timeout=60s", "crd/mixnnmodels.mixnn.dev", "crd/mixnnhosts.mixnn.dev"],
+        &[
+            "wait",
+            "--for=condition=Established",
+            "--timeout=60s",
+            "crd/mixnnmodels.mixnn.dev",
+            "crd/mixnnhosts.mixnn.dev",
+        ],
         "",
     );
     assert!(ok, "{said}");
@@ -33,7 +39,8 @@ fn model(more: Value) -> Value {
 
 /// What the API server says to an object that it must refuse.
 fn refusal(cluster: &Cluster, object: &Value) -> String {
-    let (ok, said) = cluster.kubectl(&["apply", "--dry-run=server", "-f", "-"], &object.to_string());
+    let (ok, said) =
+        cluster.kubectl(&["apply", "--dry-run=server", "-f", "-"], &object.to_string());
     assert!(!ok, "this was taken: {object:#}");
     said
 }
@@ -46,7 +53,8 @@ async fn what_is_taken_and_what_is_refused() {
         if path.extension().is_none_or(|e| e != "yaml") {
             continue;
         }
-        let (ok, said) = cluster.kubectl(&["apply", "--dry-run=server", "-f", path.to_str().unwrap()], "");
+        let (ok, said) =
+            cluster.kubectl(&["apply", "--dry-run=server", "-f", path.to_str().unwrap()], "");
         assert!(ok, "{}: {said}", path.display());
     }
     let mut sealed = model(json!({
@@ -55,7 +63,8 @@ async fn what_is_taken_and_what_is_refused() {
     let both = refusal(&cluster, &sealed);
     assert!(both.contains("either spec.layers, or spec.layersFrom"), "{both}");
     sealed["spec"].as_object_mut().unwrap().remove("layers");
-    let (ok, said) = cluster.kubectl(&["apply", "--dry-run=server", "-f", "-"], &sealed.to_string());
+    let (ok, said) =
+        cluster.kubectl(&["apply", "--dry-run=server", "-f", "-"], &sealed.to_string());
     assert!(ok, "{said}");
     sealed["spec"].as_object_mut().unwrap().remove("layerCounts");
     assert!(refusal(&cluster, &sealed).contains("go together"));
@@ -64,10 +73,22 @@ async fn what_is_taken_and_what_is_refused() {
         (json!({"relays": {"replicas": 2, "hops": 3}}), "hops must not exceed relays.replicas"),
         (json!({"relays": {"hops": 7}}), "less than or equal to 5"),
         (json!({"relays": {"suite": "RSA"}}), "supported values"),
-        (json!({"podClasses": {"standard": null, "gpu": {"resources": {"limits": {"cpu": 1, "memory": "1Gi"}}}}}), "spec.podClasses does not have"),
-        (json!({"podClasses": {"Big_One": {"resources": {"limits": {"cpu": 1, "memory": "1Gi"}}}}}), "DNS labels"),
-        (json!({"podClasses": {"standard": {"resources": {"limits": {"memory": null}}}}}), "needs cpu and memory"),
-        (json!({"podClasses": {"standard": {"resources": {"limits": {"cpu": "many"}}}}}), "spec.podClasses.standard.resources.limits.cpu"),
+        (
+            json!({"podClasses": {"standard": null, "gpu": {"resources": {"limits": {"cpu": 1, "memory": "1Gi"}}}}}),
+            "spec.podClasses does not have",
+        ),
+        (
+            json!({"podClasses": {"Big_One": {"resources": {"limits": {"cpu": 1, "memory": "1Gi"}}}}}),
+            "DNS labels",
+        ),
+        (
+            json!({"podClasses": {"standard": {"resources": {"limits": {"memory": null}}}}}),
+            "needs cpu and memory",
+        ),
+        (
+            json!({"podClasses": {"standard": {"resources": {"limits": {"cpu": "many"}}}}}),
+            "spec.podClasses.standard.resources.limits.cpu",
+        ),
         (json!({"placement": {"timeout": "soon"}}), "spec.placement.timeout"),
         (json!({"placement": {"maxLayersPerHost": 0}}), "greater than or equal to 1"),
         (json!({"training": {"epochs": 0}}), "spec.training.epochs"),
@@ -91,7 +112,9 @@ async fn what_is_taken_and_what_is_refused() {
 fn what_may_change(cluster: &Cluster) {
     let (ok, said) = cluster.kubectl(&["apply", "-f", "-"], &model(json!({})).to_string());
     assert!(ok, "{said}");
-    let patch = |patch: Value| cluster.kubectl(&["patch", "mixnn", "m", "--type=merge", "-p", &patch.to_string()], "");
+    let patch = |patch: Value| {
+        cluster.kubectl(&["patch", "mixnn", "m", "--type=merge", "-p", &patch.to_string()], "")
+    };
     let layers = json!({"spec": {"layers": [{"name": "other", "ops": [{"relu": {}}]}]}});
     let (ok, said) = patch(layers);
     assert!(!ok && said.contains("make another MixNNModel"), "{said}");
@@ -107,12 +130,23 @@ fn what_may_change(cluster: &Cluster) {
 fn what_a_person_sees(cluster: &Cluster) {
     let (ok, said) = cluster.kubectl(&["get", "mixnn"], "");
     let head: Vec<&str> = said.lines().next().unwrap_or_default().split_whitespace().collect();
-    assert!(ok && head == ["NAME", "READY", "RELAYS", "PROGRESS", "LOSS", "ACCURACY", "AGE"], "{said}");
-    let (ok, said) = cluster.kubectl(&["get", "mixnn", "m", "-o", "jsonpath={.spec.placement}{.spec.relays.suite}"], "");
-    assert!(ok && said.contains("15m") && said.contains("XWing"), "defaults are in the schema: {said}");
+    assert!(
+        ok && head == ["NAME", "READY", "RELAYS", "PROGRESS", "LOSS", "ACCURACY", "AGE"],
+        "{said}"
+    );
+    let (ok, said) = cluster.kubectl(
+        &["get", "mixnn", "m", "-o", "jsonpath={.spec.placement}{.spec.relays.suite}"],
+        "",
+    );
+    assert!(
+        ok && said.contains("15m") && said.contains("XWing"),
+        "defaults are in the schema: {said}"
+    );
     let (ok, said) = cluster.kubectl(&["explain", "mixnnmodel.spec", "--recursive"], "");
     assert!(ok, "{said}");
-    for path in ["spec.training", "spec.placement", "spec.relays", "spec.podClasses", "status.training"] {
+    for path in
+        ["spec.training", "spec.placement", "spec.relays", "spec.podClasses", "status.training"]
+    {
         let (ok, said) = cluster.kubectl(&["explain", &format!("mixnnmodel.{path}")], "");
         assert!(ok && !said.contains("<no description>"), "{path}: {said}");
     }

@@ -4,10 +4,10 @@
 
 use clap::Parser;
 use mixnn_crds::{MixNNHost, MixNNModel};
+use mixnn_operator::Settings;
 use mixnn_operator::build::{
     Designer, PodContext, altered, designer_objects, directory_maps, host_objects, pod,
 };
-use mixnn_operator::Settings;
 use mixnn_operator::record::{Role, Slot};
 use mixnn_operator::validate::validate;
 use serde_json::{Value, json};
@@ -84,7 +84,8 @@ fn slot(role: Role, class: &str) -> Slot {
 #[test]
 fn a_layer_pod() {
     let wants = validate(&model(), &settings()).unwrap();
-    let made = pod(&slot(Role::Layer, "gpu"), &wants.pin, &host(json!({})), &context(), "seal".into());
+    let made =
+        pod(&slot(Role::Layer, "gpu"), &wants.pin, &host(json!({})), &context(), "seal".into());
     insta::assert_yaml_snapshot!(made.unwrap());
 }
 
@@ -127,7 +128,9 @@ fn a_designer() {
 #[test]
 fn what_somebody_put_into_a_pod_is_found() {
     let wants = validate(&model(), &settings()).unwrap();
-    let sent = pod(&slot(Role::Layer, "standard"), &wants.pin, &host(json!({})), &context(), "s".into()).unwrap();
+    let sent =
+        pod(&slot(Role::Layer, "standard"), &wants.pin, &host(json!({})), &context(), "s".into())
+            .unwrap();
     assert_eq!(altered(&sent, &sent), None);
     let value = serde_json::to_value(&sent).unwrap();
     let change = |pointer: &str, new: Value| {
@@ -162,7 +165,10 @@ fn what_somebody_put_into_a_pod_is_found() {
     // What the API server fills in is nobody's doing.
     assert_eq!(change("/spec/dnsPolicy", json!("ClusterFirst")), None);
     assert_eq!(change("/spec/containers/0/resources/limits/ephemeral-storage", json!("1Gi")), None);
-    assert_eq!(change("/spec/containers/0/terminationMessagePath", json!("/dev/termination-log")), None);
+    assert_eq!(
+        change("/spec/containers/0/terminationMessagePath", json!("/dev/termination-log")),
+        None
+    );
 }
 
 #[test]
@@ -173,9 +179,21 @@ fn deep_mistakes_are_named() {
         format!("{}: {invalid}", invalid.reason())
     };
     let shapes = wrong("in: 16, out: 10", "in: 17, out: 10");
-    assert!(shapes.starts_with("InvalidModel") && shapes.contains("second") && shapes.contains("17") && shapes.contains("16"), "{shapes}");
+    assert!(
+        shapes.starts_with("InvalidModel")
+            && shapes.contains("second")
+            && shapes.contains("17")
+            && shapes.contains("16"),
+        "{shapes}"
+    );
     let class = wrong("class: gpu", "class: tpu");
-    assert!(class.starts_with("UnknownPodClass") && class.contains("second") && class.contains("'tpu'") && class.contains("gpu, standard"), "{class}");
+    assert!(
+        class.starts_with("UnknownPodClass")
+            && class.contains("second")
+            && class.contains("'tpu'")
+            && class.contains("gpu, standard"),
+        "{class}"
+    );
     let shared = wrong("  training:", "  relays: {shared: true}\n  training:");
     assert!(shared.starts_with("NoSharedRelays"), "{shared}");
     let classes = wrong("out: 10}}]}", "out: 11}}]}");

@@ -25,7 +25,7 @@ async fn end_state(world: &World, hosts: &[String]) -> BTreeMap<(String, String)
     state
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn an_operator_killed_after_any_write_comes_to_the_same_end() {
     let Some(world) = World::start().await else { return };
     let hosts = world.teams("kill", 2).await;
@@ -53,9 +53,13 @@ async fn an_operator_killed_after_any_write_comes_to_the_same_end() {
         assert_eq!(names.len(), 4, "no twins");
         let state = end_state(&world, &hosts).await;
         let layers = state.iter().filter(|((_, role), _)| role == "layer");
-        assert!(layers.clone().count() == 2 && layers.map(|(_, n)| n).all(|n| *n == 1), "{state:?}");
+        assert!(
+            layers.clone().count() == 2 && layers.map(|(_, n)| n).all(|n| *n == 1),
+            "{state:?}"
+        );
         world.models("kill").delete(&name, &DeleteParams::default()).await.unwrap();
-        until("all is gone again", || async { world.pods(&hosts).await.is_empty().then_some(()) }).await;
+        until("all is gone again", || async { world.pods(&hosts).await.is_empty().then_some(()) })
+            .await;
         next.stop().await;
         if lived {
             break;
@@ -65,7 +69,7 @@ async fn an_operator_killed_after_any_write_comes_to_the_same_end() {
     assert!(writes > 12, "only {writes} writes were tried");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn hosts_refuse_alter_and_withdraw() {
     let Some(world) = World::start().await else { return };
     let operator = world.operator(&[]).await;
@@ -79,11 +83,15 @@ async fn hosts_refuse_alter_and_withdraw() {
 async fn quota_limit_range_and_policy(world: &World) {
     let hosts = world.teams("refused", 1).await;
     let quotas: Api<ResourceQuota> = Api::namespaced(world.client.clone(), &hosts[0]);
-    let quota = serde_json::from_value(json!({"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}})).unwrap();
+    let quota = serde_json::from_value(
+        json!({"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}),
+    )
+    .unwrap();
     quotas.create(&PostParams::default(), &quota).await.unwrap();
     until("the quota counts", || async { quotas.get("none").await.ok()?.status?.hard }).await;
     world.create(&objects::model("refused", "net", 1, 1)).await;
-    let model = world.condition("refused", "net", "HostsResolved", "False", "HostQuotaExceeded").await;
+    let model =
+        world.condition("refused", "net", "HostsResolved", "False", "HostQuotaExceeded").await;
     let conditions = model.status.unwrap().conditions;
     let text = &conditions.iter().find(|c| c.type_ == "HostsResolved").unwrap().message;
     assert!(text.contains("exceeded quota"), "{text}");
@@ -99,11 +107,13 @@ async fn quota_limit_range_and_policy(world: &World) {
 
     // Pods must pass the strictest of the Pod Security Standards.
     let good = "refused-restricted".to_owned();
-    namespace(&world.client, &good, &json!({"pod-security.kubernetes.io/enforce": "restricted"})).await;
+    namespace(&world.client, &good, &json!({"pod-security.kubernetes.io/enforce": "restricted"}))
+        .await;
     world.grant(&good, "refused", json!({})).await;
     world.condition("refused", "net", "Scheduled", "True", "Scheduled").await;
     assert_eq!(world.pods(&[good]).await.len(), 2);
-    let events = world.cluster.kubectl(&["events", "-n", "refused", "--for", "mixnnmodel/net"], "").1;
+    let events =
+        world.cluster.kubectl(&["events", "-n", "refused", "--for", "mixnnmodel/net"], "").1;
     assert!(events.contains("HostQuotaExceeded"), "{events}");
     world.models("refused").delete("net", &DeleteParams::default()).await.unwrap();
 }
@@ -112,19 +122,26 @@ async fn a_grant_comes_and_goes(world: &World) {
     let hosts = world.teams("grants", 2).await;
     let api: Api<MixNNHost> = Api::namespaced(world.client.clone(), &hosts[0]);
     // It admits others now.
-    let others = Patch::Merge(json!({"spec": {"allowedOwners": {"namespaceSelector": {"matchLabels": {"owner": "nobody"}}}}}));
+    let others = Patch::Merge(
+        json!({"spec": {"allowedOwners": {"namespaceSelector": {"matchLabels": {"owner": "nobody"}}}}}),
+    );
     api.patch("mixnn", &PatchParams::default(), &others).await.unwrap();
     world.create(&objects::model("grants", "net", 2, 1)).await;
     world.condition("grants", "net", "HostsResolved", "False", "NoFreshHost").await;
     // A label of the owner's namespace is what is looked at.
     let namespaces: Api<Namespace> = Api::all(world.client.clone());
-    let back = Patch::Merge(json!({"spec": {"allowedOwners": {"namespaceSelector": {"matchLabels": {"owner": "grants"}}}}}));
+    let back = Patch::Merge(
+        json!({"spec": {"allowedOwners": {"namespaceSelector": {"matchLabels": {"owner": "grants"}}}}}),
+    );
     api.patch("mixnn", &PatchParams::default(), &back).await.unwrap();
     world.condition("grants", "net", "Scheduled", "True", "Scheduled").await;
 
     // Withdrawn while pods run: they end, and there is nowhere to go.
     api.delete("mixnn", &DeleteParams::background()).await.unwrap();
-    until("its pods are ended", || async { world.pods(&hosts[..1]).await.is_empty().then_some(()) }).await;
+    until("its pods are ended", || async {
+        world.pods(&hosts[..1]).await.is_empty().then_some(())
+    })
+    .await;
     world.condition("grants", "net", "Degraded", "True", "NoFreshHost").await;
     let fresh = "grants-fresh".to_owned();
     namespace(&world.client, &fresh, &json!({})).await;
@@ -133,8 +150,12 @@ async fn a_grant_comes_and_goes(world: &World) {
     // A host namespace that goes away takes its pods, and no model hangs in it.
     namespaces.delete(&fresh, &DeleteParams::default()).await.unwrap();
     world.models("grants").delete("net", &DeleteParams::default()).await.unwrap();
-    until("the namespace is gone", || async { namespaces.get_opt(&fresh).await.ok()?.is_none().then_some(()) }).await;
-    until("every pod is gone", || async { world.pods(&hosts).await.is_empty().then_some(()) }).await;
+    until("the namespace is gone", || async {
+        namespaces.get_opt(&fresh).await.ok()?.is_none().then_some(())
+    })
+    .await;
+    until("every pod is gone", || async { world.pods(&hosts).await.is_empty().then_some(()) })
+        .await;
 }
 
 /// An object that this version of the operator cannot read, among good ones.
@@ -144,12 +165,19 @@ async fn one_bad_object_stops_nothing(world: &World) {
     let loose = json!({"spec": {"versions": [{"name": "v1alpha1", "served": true, "storage": true,
         "subresources": {"status": {}},
         "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}});
-    let (ok, said) = world.cluster.kubectl(&["patch", "crd", "mixnnmodels.mixnn.dev", "--type=merge", "-p", &loose.to_string()], "");
+    let (ok, said) = world.cluster.kubectl(
+        &["patch", "crd", "mixnnmodels.mixnn.dev", "--type=merge", "-p", &loose.to_string()],
+        "",
+    );
     assert!(ok, "{said}");
     let bad = json!({"apiVersion": "mixnn.dev/v1alpha1", "kind": "MixNNModel",
         "metadata": {"name": "bad", "namespace": "bad"}, "spec": {"layers": "none"}});
     until("the bad one is taken", || async {
-        world.cluster.kubectl(&["apply", "--validate=false", "-f", "-"], &bad.to_string()).0.then_some(())
+        world
+            .cluster
+            .kubectl(&["apply", "--validate=false", "-f", "-"], &bad.to_string())
+            .0
+            .then_some(())
     })
     .await;
     world.create(&objects::model("bad", "good", 1, 1)).await;
@@ -157,7 +185,7 @@ async fn one_bad_object_stops_nothing(world: &World) {
     assert_eq!(world.pods(&hosts).await.len(), 2);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn operators_and_api_servers_come_and_go() {
     let Some(mut world) = World::start().await else { return };
     let first = world.operator(&[]).await;
@@ -210,7 +238,7 @@ async fn orphan(world: &World, namespace: &str) -> String {
     api.create(&PostParams::default(), &pod).await.unwrap().uid().unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn gangs_and_the_shared_pool() {
     let Some(world) = World::start().await else { return };
     let operator = world.operator(&["--shared-relays", "3"]).await;
@@ -227,7 +255,9 @@ async fn gangs_and_the_shared_pool() {
     let first = until("one of them runs", || async { running(&world, &done).await }).await;
     let other = if first == "one" { "two" } else { "one" };
     world.condition("gangs", other, "Scheduled", "False", "Timeout").await;
-    let with_node = |pods: Vec<Pod>| pods.iter().filter(|p| p.spec.as_ref().unwrap().node_name.is_some()).count();
+    let with_node = |pods: Vec<Pod>| {
+        pods.iter().filter(|p| p.spec.as_ref().unwrap().node_name.is_some()).count()
+    };
     assert!(with_node(world.pods(&hosts).await) <= 4, "no half gang holds nodes");
     // The first is done; then the other fits.
     world.models("gangs").delete(&first, &DeleteParams::default()).await.unwrap();
@@ -238,7 +268,8 @@ async fn gangs_and_the_shared_pool() {
 }
 
 async fn running(world: &World, done: &HashSet<String>) -> Option<String> {
-    let models: Vec<MixNNModel> = world.models("gangs").list(&ListParams::default()).await.ok()?.items;
+    let models: Vec<MixNNModel> =
+        world.models("gangs").list(&ListParams::default()).await.ok()?.items;
     let scheduled = |m: &&MixNNModel| {
         let conditions = m.status.as_ref().map(|s| s.conditions.clone()).unwrap_or_default();
         conditions.iter().any(|c| c.type_ == "Scheduled" && c.status == "True")
@@ -254,14 +285,16 @@ async fn shared_pool(world: &World) {
     namespaces.patch(PLATFORM, &PatchParams::default(), &labels).await.unwrap();
     world.grant("pool-host", "platform", json!({"roles": ["Relay"]})).await;
     let pool = ["pool-host".to_owned()];
-    until("the pool's relays", || async { (world.pods(&pool).await.len() == 3).then_some(()) }).await;
+    until("the pool's relays", || async { (world.pods(&pool).await.len() == 3).then_some(()) })
+        .await;
     let hosts = world.teams("sharing", 1).await;
     let shared = json!({"relays": {"shared": true}});
     world.create(&objects::model_with("sharing", "net", 1, 3, shared)).await;
     world.condition("sharing", "net", "Scheduled", "True", "Scheduled").await;
     assert_eq!(world.pods(&hosts).await.len(), 1, "its layer, and no relay of its own");
     world.models("sharing").delete("net", &DeleteParams::default()).await.unwrap();
-    until("its layer is gone", || async { world.pods(&hosts).await.is_empty().then_some(()) }).await;
+    until("its layer is gone", || async { world.pods(&hosts).await.is_empty().then_some(()) })
+        .await;
     assert_eq!(world.pods(&pool).await.len(), 3, "the pool stays");
     let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), PLATFORM);
     assert!(maps.get_opt("run-shared-relays").await.unwrap().is_some());

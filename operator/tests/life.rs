@@ -26,13 +26,19 @@ struct Args {
 }
 
 /// A client of the registration service, with the CA that is in the pod's spec.
-fn registry(running: &Running, pod: &Pod, token: &str, folder: &tempfile::TempDir) -> RegistryClient {
+fn registry(
+    running: &Running,
+    pod: &Pod,
+    token: &str,
+    folder: &tempfile::TempDir,
+) -> RegistryClient {
     let env = pod.spec.as_ref().unwrap().containers[0].env.clone().unwrap();
     let ca = env.iter().find(|e| e.name == "MIXNN_REGISTRY_CA_PEM").unwrap().value.clone().unwrap();
     let file = folder.path().join(pod.name_any());
     std::fs::write(&file, token).unwrap();
     let url = format!("https://localhost:{}", running.registration.port());
-    let args = ["x", "--registry", &url, "--registry-ca-pem", &ca, "--token-file", file.to_str().unwrap()];
+    let args =
+        ["x", "--registry", &url, "--registry-ca-pem", &ca, "--token-file", file.to_str().unwrap()];
     RegistryClient::new(&Args::try_parse_from(args).unwrap().node).unwrap()
 }
 
@@ -50,7 +56,7 @@ fn reason(error: NodeError) -> String {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn from_apply_to_delete() {
     let Some(world) = World::start().await else { return };
     let operator = world.operator(&["--lost-after", "5"]).await;
@@ -66,7 +72,8 @@ async fn from_apply_to_delete() {
     a_pod_on_a_dead_node_is_replaced(&world, &hosts).await;
     suspend_and_resume(&world, &hosts).await;
     world.models("vision").delete("net", &DeleteParams::default()).await.unwrap();
-    until("every pod is gone", || async { world.pods(&hosts).await.is_empty().then_some(()) }).await;
+    until("every pod is gone", || async { world.pods(&hosts).await.is_empty().then_some(()) })
+        .await;
     let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), PLATFORM);
     until("records and registrations are gone", || async {
         let left = maps.list(&ListParams::default().labels("mixnn.dev/record")).await.ok()?;
@@ -80,7 +87,8 @@ async fn from_apply_to_delete() {
 async fn pods_tell_nothing(world: &World, pods: &[Pod], uid: &str) {
     let mut shapes = HashSet::new();
     for pod in pods {
-        let text = serde_json::to_string(&pod.metadata).unwrap() + &serde_json::to_string(&pod.spec).unwrap();
+        let text = serde_json::to_string(&pod.metadata).unwrap()
+            + &serde_json::to_string(&pod.spec).unwrap();
         let namespace = pod.namespace().unwrap();
         let text = text.replace(&namespace, "");
         for told in ["vision", "net\"", "first", "l1", uid] {
@@ -95,7 +103,10 @@ async fn pods_tell_nothing(world: &World, pods: &[Pod], uid: &str) {
     assert_eq!(shapes.len(), 2, "all layers are alike, all relays are");
     let host = pods[0].namespace().unwrap();
     let policies: Api<NetworkPolicy> = Api::namespaced(world.client.clone(), &host);
-    assert!(policies.get_opt("mixnn-pods").await.unwrap().is_some(), "walls stand before the first pod");
+    assert!(
+        policies.get_opt("mixnn-pods").await.unwrap().is_some(),
+        "walls stand before the first pod"
+    );
     let accounts: Api<ServiceAccount> = Api::namespaced(world.client.clone(), &host);
     let account = accounts.get("mixnn-pods").await.unwrap();
     assert_eq!(account.automount_service_account_token, Some(false));
@@ -105,17 +116,24 @@ async fn pods_tell_nothing(world: &World, pods: &[Pod], uid: &str) {
 
 async fn designer_is_there(world: &World) -> Pod {
     let pods: Api<Pod> = Api::namespaced(world.client.clone(), "vision");
-    let pod = until("the designer's pod", || async { pods.get_opt("net-designer-0").await.ok()? }).await;
+    let pod =
+        until("the designer's pod", || async { pods.get_opt("net-designer-0").await.ok()? }).await;
     let secrets: Api<Secret> = Api::namespaced(world.client.clone(), "vision");
-    assert!(secrets.list(&ListParams::default()).await.unwrap().items.is_empty(), "the operator makes no secret of the owner's");
+    assert!(
+        secrets.list(&ListParams::default()).await.unwrap().items.is_empty(),
+        "the operator makes no secret of the owner's"
+    );
     pod
 }
 
 async fn registration(world: &World, operator: &Running, pods: &[Pod], designer: &Pod) {
     let folder = tempfile::tempdir().unwrap();
-    let layer = |i: usize| pods.iter().filter(|p| p.labels()["mixnn.dev/pod"] == "layer").nth(i).unwrap();
+    let layer =
+        |i: usize| pods.iter().filter(|p| p.labels()["mixnn.dev/pod"] == "layer").nth(i).unwrap();
     let relay = pods.iter().find(|p| p.labels()["mixnn.dev/pod"] == "relay").unwrap();
-    let token = |pod: Pod, audience: &'static str| async move { pod_token(&world.client, &pod, audience).await };
+    let token = |pod: Pod, audience: &'static str| async move {
+        pod_token(&world.client, &pod, audience).await
+    };
 
     // The designer publishes claims before layer pods can register.
     let good = token(layer(0).clone(), AUDIENCE).await;
@@ -139,13 +157,17 @@ async fn registration(world: &World, operator: &Running, pods: &[Pod], designer:
     let class = client.register(NodeClass::Relay, URL, key.public()).await;
     assert_eq!(reason(class.unwrap_err()), "forbidden");
     let wrong = token(layer(1).clone(), "somebody-else").await;
-    let wrong = registry(operator, layer(1), &wrong, &folder).register(NodeClass::Layer, URL, key.public()).await;
+    let wrong = registry(operator, layer(1), &wrong, &folder)
+        .register(NodeClass::Layer, URL, key.public())
+        .await;
     assert_eq!(reason(wrong.unwrap_err()), "unauthorized");
     let foreign = foreign_pod(world, &layer(0).namespace().unwrap()).await;
     let foreign_token = pod_token(&world.client, &foreign, AUDIENCE).await;
     let mut disguised = foreign.clone();
     disguised.spec = layer(0).spec.clone();
-    let foreign = registry(operator, &disguised, &foreign_token, &folder).register(NodeClass::Layer, URL, key.public()).await;
+    let foreign = registry(operator, &disguised, &foreign_token, &folder)
+        .register(NodeClass::Layer, URL, key.public())
+        .await;
     assert_eq!(reason(foreign.unwrap_err()), "unauthorized");
 
     let token1 = token(layer(1).clone(), AUDIENCE).await;
@@ -235,7 +257,10 @@ async fn a_pod_on_a_dead_node_is_replaced(world: &World, hosts: &[String]) {
         (relays.count() == 3).then_some(())
     })
     .await;
-    until("what lingers is removed by force", || async { (world.pods(hosts).await.len() == 5).then_some(()) }).await;
+    until("what lingers is removed by force", || async {
+        (world.pods(hosts).await.len() == 5).then_some(())
+    })
+    .await;
 }
 
 async fn suspend_and_resume(world: &World, hosts: &[String]) {

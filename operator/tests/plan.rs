@@ -41,7 +41,8 @@ struct Table {
 }
 
 fn class() -> PodClass {
-    let limits = [("cpu", "1"), ("memory", "1Gi")].map(|(k, v)| (k.to_owned(), Amount(v.to_owned())));
+    let limits =
+        [("cpu", "1"), ("memory", "1Gi")].map(|(k, v)| (k.to_owned(), Amount(v.to_owned())));
     PodClass { resources: PodResources { limits: limits.into() } }
 }
 
@@ -75,6 +76,7 @@ fn host(name: &str) -> HostView {
         max_pods: 10,
         max_pod_resources: BTreeMap::new(),
         max_resources: BTreeMap::new(),
+        ready: true,
         drain: false,
         other_pods: 0,
         other_resources: BTreeMap::new(),
@@ -91,7 +93,8 @@ impl Table {
     }
 
     fn step(&mut self) -> Step {
-        let view = View { now: self.now, seen: &self.pods, hosts: &self.hosts, may_lift: self.may_lift };
+        let view =
+            View { now: self.now, seen: &self.pods, hosts: &self.hosts, may_lift: self.may_lift };
         let step = step(self.record.clone(), &self.wants, &view);
         self.record = step.record.clone();
         step
@@ -117,7 +120,14 @@ impl Table {
         let uid = format!("uid-{}", self.uids);
         let slot = self.record.slots.iter_mut().find(|s| s.id == id).unwrap();
         slot.uid = Some(uid.clone());
-        let view = PodView { uid, gated: true, node: None, state: PodState::Live, seal: None, deleting: None };
+        let view = PodView {
+            uid,
+            gated: true,
+            node: None,
+            state: PodState::Live,
+            seal: None,
+            deleting: None,
+        };
         self.pods.pods.insert((slot.host.clone(), slot.pod.clone()), view);
     }
 
@@ -155,7 +165,10 @@ fn every_layer_has_a_host_of_its_own_and_relays_spread() {
     layers.dedup();
     assert_eq!(layers.len(), 3);
     let relays = table.hosts_of(Role::Relay);
-    assert!(relays.iter().filter(|h| layers.contains(h)).count() <= 2, "{relays:?} beside {layers:?}");
+    assert!(
+        relays.iter().filter(|h| layers.contains(h)).count() <= 2,
+        "{relays:?} beside {layers:?}"
+    );
 }
 
 #[test]
@@ -323,7 +336,8 @@ fn two_namespaces_of_one_team_are_one_host() {
 fn a_host_that_refused_is_left_alone_for_a_while() {
     let mut table = Table::new(1, 0, 1);
     let until = table.now + SignedDuration::from_secs(60);
-    let refusal = Refusal { reason: "HostQuotaExceeded".into(), text: "exceeded quota".into(), until };
+    let refusal =
+        Refusal { reason: "HostQuotaExceeded".into(), text: "exceeded quota".into(), until };
     table.record.refused.insert("h0".into(), refusal);
     let Stand::Refused(reason, text) = table.drive() else { panic!("refused") };
     assert_eq!((reason.as_str(), text.as_str()), ("HostQuotaExceeded", "exceeded quota"));

@@ -3,9 +3,7 @@
 use super::pod::{PodContext, bare_container, bare_spec, node_env};
 use crate::labels;
 use crate::record::Pin;
-use k8s_openapi::api::apps::v1::{
-    StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy,
-};
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{
     ConfigMap, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, KeyToPath, PodSpec,
     PodTemplateSpec, ResourceRequirements, SecretVolumeSource, ServiceAccount, Volume, VolumeMount,
@@ -162,7 +160,8 @@ fn file(metadata: &ObjectMeta, model: &MixNNModel) -> ConfigMap {
 fn stateful_set(metadata: ObjectMeta, designer: Designer<'_>, context: &PodContext) -> StatefulSet {
     let model = designer.model;
     let mut pod_labels = own_labels(model.metadata.name.as_deref().unwrap_or_default());
-    let selector = LabelSelector { match_labels: Some(pod_labels.clone()), match_expressions: None };
+    let selector =
+        LabelSelector { match_labels: Some(pod_labels.clone()), match_expressions: None };
     pod_labels.insert(labels::POD.into(), "designer".into());
     let mut spec = bare_spec(context);
     spec.restart_policy = None;
@@ -214,7 +213,12 @@ fn volumes(model: &MixNNModel) -> Vec<Volume> {
         volumes.push(secret("owner-secret", &r.name, &r.key, "owner-secret"));
     }
     if let Some(layers) = &model.spec.layers_from {
-        volumes.push(secret("layers", &layers.secret_ref.name, &layers.secret_ref.key, "layers.yaml"));
+        volumes.push(secret(
+            "layers",
+            &layers.secret_ref.name,
+            &layers.secret_ref.key,
+            "layers.yaml",
+        ));
     }
     volumes
 }

@@ -27,7 +27,11 @@ pub struct HostObjects {
 }
 
 /// The objects of a host. `operator`: namespace and name of its ServiceAccount.
-pub fn host_objects(host: &MixNNHost, operator: (&str, &str), registration_port: u16) -> HostObjects {
+pub fn host_objects(
+    host: &MixNNHost,
+    operator: (&str, &str),
+    registration_port: u16,
+) -> HostObjects {
     let namespace = host.metadata.namespace.clone().unwrap_or_default();
     let metadata = ObjectMeta {
         name: Some(labels::HOST_OBJECTS.into()),

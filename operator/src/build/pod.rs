@@ -36,7 +36,13 @@ pub struct PodContext {
 }
 
 /// The pod of a slot. `seal` goes into its annotation. Nothing if the pin has not the slot's class.
-pub fn pod(slot: &Slot, pin: &Pin, host: &MixNNHost, context: &PodContext, seal: String) -> Option<Pod> {
+pub fn pod(
+    slot: &Slot,
+    pin: &Pin,
+    host: &MixNNHost,
+    context: &PodContext,
+    seal: String,
+) -> Option<Pod> {
     let class = match slot.role {
         Role::Layer => pin.classes.get(&slot.class)?,
         Role::Relay => &pin.relay_class,
@@ -101,10 +107,10 @@ fn mesh_off() -> BTreeMap<String, String> {
 
 /// What layer pods, relays and designers have in common.
 pub fn bare_spec(context: &PodContext) -> PodSpec {
-    let alias = context.alias.iter().map(|(name, ip)| HostAlias {
-        ip: ip.to_string(),
-        hostnames: Some(vec![name.clone()]),
-    });
+    let alias = context
+        .alias
+        .iter()
+        .map(|(name, ip)| HostAlias { ip: ip.to_string(), hostnames: Some(vec![name.clone()]) });
     PodSpec {
         restart_policy: Some("Never".into()),
         automount_service_account_token: Some(false),
@@ -133,8 +139,7 @@ fn token_volume(audience: &str) -> Volume {
         expiration_seconds: Some(TOKEN_SECONDS),
         path: "token".into(),
     };
-    let source =
-        VolumeProjection { service_account_token: Some(token), ..Default::default() };
+    let source = VolumeProjection { service_account_token: Some(token), ..Default::default() };
     let projected =
         ProjectedVolumeSource { default_mode: Some(0o440), sources: Some(vec![source]) };
     Volume { name: "registration".into(), projected: Some(projected), ..Default::default() }
@@ -217,7 +222,8 @@ pub fn node_env(suite: SuiteName, context: &PodContext) -> Vec<EnvVar> {
         value: Some(value),
         value_from: None,
     };
-    let ip = ObjectFieldSelector { api_version: Some("v1".into()), field_path: "status.podIP".into() };
+    let ip =
+        ObjectFieldSelector { api_version: Some("v1".into()), field_path: "status.podIP".into() };
     vec![
         EnvVar {
             name: "POD_IP".into(),
@@ -282,7 +288,10 @@ pub fn altered(sent: &Pod, found: &Pod) -> Option<String> {
 fn altered_container(sent: &Container, found: &Container) -> Option<String> {
     let amounts = |c: &Container| {
         let limits = c.resources.as_ref().and_then(|r| r.limits.clone()).unwrap_or_default();
-        limits.into_iter().map(|(name, q)| (name, mixnn_crds::Amount(q.0).millis())).collect::<BTreeMap<_, _>>()
+        limits
+            .into_iter()
+            .map(|(name, q)| (name, mixnn_crds::Amount(q.0).millis()))
+            .collect::<BTreeMap<_, _>>()
     };
     let kept = amounts(sent).iter().all(|(name, amount)| amounts(found).get(name) == Some(amount));
     let same = [
@@ -292,7 +301,12 @@ fn altered_container(sent: &Container, found: &Container) -> Option<String> {
         ("env", sent.env == found.env && found.env_from.iter().flatten().next().is_none()),
         ("volume mounts", mounts(sent) == mounts(found)),
         ("the security context", sent.security_context == found.security_context),
-        ("probes or hooks", found.lifecycle.is_none() && found.liveness_probe.is_none() && found.startup_probe.is_none()),
+        (
+            "probes or hooks",
+            found.lifecycle.is_none()
+                && found.liveness_probe.is_none()
+                && found.startup_probe.is_none(),
+        ),
         ("resources", kept),
     ];
     same.iter().find(|(_, same)| !same).map(|(what, _)| (*what).to_owned())

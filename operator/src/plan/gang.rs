@@ -13,7 +13,11 @@ const LONGEST_PAUSE: u64 = 600;
 
 /// Whether a gang may open its gates: no other that needs the same resources is between its gates and
 /// its nodes, and none that is ready waits for longer.
-pub fn may_lift<'a>(own: &Record, others: impl Iterator<Item = &'a Record>, now: Timestamp) -> bool {
+pub fn may_lift<'a>(
+    own: &Record,
+    others: impl Iterator<Item = &'a Record>,
+    now: Timestamp,
+) -> bool {
     let needs = own.resource_classes();
     let rivals = others
         .filter(|r| r.workload != own.workload && !r.suspended && !r.finished)
@@ -49,7 +53,8 @@ pub fn advance(step: &mut Step, wants: &Wants, view: &View<'_>) -> Stand {
     let pods: Vec<_> = live.map(|s| (s.id, pod(s))).collect();
     let gated = pods.iter().filter(|(_, p)| p.as_ref().is_some_and(|p| p.gated));
     step.lift = gated.map(|(id, _)| *id).collect();
-    let with_node = |p: &&(u32, Option<super::PodView>)| p.1.as_ref().is_some_and(|p| p.node.is_some());
+    let with_node =
+        |p: &&(u32, Option<super::PodView>)| p.1.as_ref().is_some_and(|p| p.node.is_some());
     let (placed, total) = (pods.iter().filter(with_node).count() as u32, pods.len() as u32);
     if placed == total {
         record.phase = Phase::Running;
@@ -64,7 +69,8 @@ pub fn advance(step: &mut Step, wants: &Wants, view: &View<'_>) -> Stand {
         }
         Phase::Admitting => Stand::Admitting,
         Phase::Lifted { at } => {
-            let deadline = at + SignedDuration::try_from(wants.timeout).unwrap_or(SignedDuration::MAX);
+            // A timeout beyond the end of time is none.
+            let deadline = at.checked_add(wants.timeout).unwrap_or(Timestamp::MAX);
             if deadline > view.now {
                 step.wait = Some(until(deadline, view.now));
                 return Stand::Scheduling(placed, total);
@@ -94,4 +100,3 @@ fn pause(record: &Record) -> u64 {
     (&record.workload.uid, record.attempts).hash(&mut chance);
     whole / 2 + chance.finish() % (whole / 2 + 1)
 }
-

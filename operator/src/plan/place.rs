@@ -21,6 +21,8 @@ pub struct HostView {
     pub max_pod_resources: BTreeMap<String, Amount>,
     /// The most that all pods may ask for.
     pub max_resources: BTreeMap<String, Amount>,
+    /// Account and walls are there.
+    pub ready: bool,
     /// Takes no new pods.
     pub drain: bool,
     /// Pods of other workloads there.
@@ -37,8 +39,15 @@ pub enum NoPlace {
         "no MixNNHost admits namespace {0} with spec.placement.hostSelector: ask a team for one, or change the selector"
     )]
     NoHost(String),
+    /// Account and walls of the hosts are being made.
+    #[error(
+        "the namespaces of the hosts are being made ready; their MixNNHosts say if something is missing"
+    )]
+    NotReady,
     /// None takes such pods.
-    #[error("none of the {hosts} hosts takes {what}: raise maxPodResources or roles of a MixNNHost, or ask for less")]
+    #[error(
+        "none of the {hosts} hosts takes {what}: raise maxPodResources or roles of a MixNNHost, or ask for less"
+    )]
     NotAdmitted {
         /// How many were looked at.
         hosts: usize,
@@ -46,7 +55,9 @@ pub enum NoPlace {
         what: String,
     },
     /// All that do are full.
-    #[error("the hosts that take {what} are full: raise maxPods or maxResources of a MixNNHost, or wait")]
+    #[error(
+        "the hosts that take {what} are full: raise maxPods or maxResources of a MixNNHost, or wait"
+    )]
     Full {
         /// What it was for.
         what: String,
@@ -70,6 +81,7 @@ impl NoPlace {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::NoHost(_) => "NoHost",
+            Self::NotReady => "HostsNotReady",
             Self::NotAdmitted { .. } => "HostCeiling",
             Self::Full { .. } => "HostsFull",
             Self::NoFreshHost { .. } => "NoFreshHost",
@@ -126,8 +138,12 @@ fn choose<'a>(
     let Some(class) = class(record, slot) else {
         return Err(NoPlace::NotAdmitted { hosts: 0, what });
     };
-    let admits = |h: &&HostView| admits(h, slot.role, class) && !record.refused.contains_key(&h.namespace);
+    let admits =
+        |h: &&HostView| admits(h, slot.role, class) && !record.refused.contains_key(&h.namespace);
     let admitting: Vec<&HostView> = view.hosts.iter().filter(admits).collect();
+    if admitting.is_empty() && !view.hosts.iter().any(|h| h.ready) {
+        return Err(NoPlace::NotReady);
+    }
     if admitting.is_empty() {
         return Err(NoPlace::NotAdmitted { hosts: view.hosts.len(), what });
     }
@@ -149,7 +165,7 @@ fn admits(host: &HostView, role: Role, class: &PodClass) -> bool {
     let small = class.resources.limits.iter().all(|(name, amount)| {
         host.max_pod_resources.get(name).is_none_or(|max| amount.millis() <= max.millis())
     });
-    !host.drain && host.roles.contains(&hosted) && small
+    host.ready && !host.drain && host.roles.contains(&hosted) && small
 }
 
 /// Slots of layers that ran in a trust domain of this run, or are about to.

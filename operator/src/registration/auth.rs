@@ -1,7 +1,7 @@
 //! Who calls: a pod, by its projected ServiceAccount token.
 
-use crate::context::Context;
 use crate::build::designer_name;
+use crate::context::Context;
 use crate::labels;
 use crate::record::{Role, WorkloadRef};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
@@ -48,7 +48,8 @@ impl PodTokens {
         let review = TokenReview { metadata: ObjectMeta::default(), spec, status: None };
         let api: Api<TokenReview> = Api::all(self.0.client.clone());
         let answer = api.create(&PostParams::default(), &review).await;
-        let answer = answer.inspect_err(|error| tracing::warn!(%error, "a token cannot be reviewed"));
+        let answer =
+            answer.inspect_err(|error| tracing::warn!(%error, "a token cannot be reviewed"));
         let status = answer.ok()?.status?;
         // The API server echoes the audiences that fit; one that knows none leaves them out.
         let ours = status.audiences.iter().flatten().any(|a| *a == audience);
@@ -62,7 +63,8 @@ impl PodTokens {
     async fn living(&self, bound: &Bound) -> Option<Pod> {
         let api: Api<Pod> = Api::namespaced(self.0.client.clone(), &bound.namespace);
         let pod = api.get_opt(&bound.pod).await;
-        let pod = pod.inspect_err(|error| tracing::warn!(%error, "a pod cannot be read")).ok()??;
+        let pod =
+            pod.inspect_err(|error| tracing::warn!(%error, "a pod cannot be read")).ok()??;
         let same = pod.metadata.uid.as_deref() == Some(&bound.uid);
         let account = pod.spec.as_ref().and_then(|s| s.service_account_name.as_deref());
         let alive = pod.metadata.deletion_timestamp.is_none();
@@ -94,7 +96,8 @@ impl PodTokens {
         let api: Api<MixNNModel> = Api::namespaced(self.0.client.clone(), &bound.namespace);
         let model = api.get_opt(name).await.ok()??;
         let designer = designer_name(&model);
-        let owned = pod.owner_references().iter().any(|o| o.kind == "StatefulSet" && o.name == designer);
+        let owned =
+            pod.owner_references().iter().any(|o| o.kind == "StatefulSet" && o.name == designer);
         let one = bound.pod == format!("{designer}-0") && bound.account == designer;
         let uid = model.uid()?;
         (owned && one).then(|| self.identity(bound, pod, NodeClass::Designer, Some(uid)))

@@ -46,7 +46,8 @@ impl ClusterRegistry {
 
     /// The claim that a layer pod's slot is to get.
     async fn claim(&self, workload: &str, uid: &str) -> Result<Claim, Refused> {
-        let record = self.context.world.record_of(workload).ok_or(Refused::Forbidden("any model"))?;
+        let record =
+            self.context.world.record_of(workload).ok_or(Refused::Forbidden("any model"))?;
         let slot = record.record.slots.iter().find(|s| s.uid.as_deref() == Some(uid));
         let number = slot.ok_or(Refused::Forbidden("any model"))?.claim as usize;
         let map = self.context.maps().get_opt(&claims_name(workload)).await.map_err(unavailable)?;
@@ -107,7 +108,8 @@ impl Backend for ClusterRegistry {
             // The same pod, at another replica or with a reply that was lost.
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
                 let kept = self.kept(&identity.uid).await?;
-                let kept = kept.ok_or_else(|| Refused::Unavailable("it changed meanwhile".into()))?;
+                let kept =
+                    kept.ok_or_else(|| Refused::Unavailable("it changed meanwhile".into()))?;
                 again(&kept, &registration)
             }
             Err(error) => Err(unavailable(error)),
@@ -178,7 +180,8 @@ impl ClusterRegistry {
     async fn owner(&self, workload: &str) -> Result<OwnerReference, Refused> {
         let name = format!("run-{workload}");
         let found = self.context.maps().get_opt(&name).await.map_err(unavailable)?;
-        let uid = found.as_ref().and_then(ResourceExt::uid).ok_or(Refused::Forbidden("any model"))?;
+        let uid =
+            found.as_ref().and_then(ResourceExt::uid).ok_or(Refused::Forbidden("any model"))?;
         Ok(OwnerReference {
             api_version: "v1".into(),
             kind: "ConfigMap".into(),
@@ -188,7 +191,12 @@ impl ClusterRegistry {
         })
     }
 
-    async fn metadata(&self, name: String, kind: &str, workload: &str) -> Result<ObjectMeta, Refused> {
+    async fn metadata(
+        &self,
+        name: String,
+        kind: &str,
+        workload: &str,
+    ) -> Result<ObjectMeta, Refused> {
         let own = [
             (labels::MANAGED_BY, labels::OPERATOR),
             (labels::RECORD, kind),
@@ -237,7 +245,11 @@ fn read_claims(map: &ConfigMap) -> Vec<Claim> {
 }
 
 fn again(kept: &Kept, registration: &Registration) -> Result<Registered, Refused> {
-    if kept.registration == *registration { Ok(kept.answer.clone()) } else { Err(Refused::Conflict) }
+    if kept.registration == *registration {
+        Ok(kept.answer.clone())
+    } else {
+        Err(Refused::Conflict)
+    }
 }
 
 fn unavailable(error: kube::Error) -> Refused {

@@ -3,7 +3,8 @@
 use kube::config::{AuthInfo, Config};
 use kube::{Client, Config as KubeConfig};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair,
 };
 use std::fs::File;
 use std::net::TcpListener;
@@ -32,7 +33,10 @@ pub fn assets() -> Option<PathBuf> {
         return Some(PathBuf::from(String::from_utf8(found.stdout).unwrap().trim()));
     }
     let why = String::from_utf8_lossy(&found.stderr).into_owned();
-    assert!(std::env::var_os("MIXNN_NEED_CLUSTER").is_none(), "MIXNN_NEED_CLUSTER is set, but {why}");
+    assert!(
+        std::env::var_os("MIXNN_NEED_CLUSTER").is_none(),
+        "MIXNN_NEED_CLUSTER is set, but {why}"
+    );
     eprintln!("SKIPPED: this test needs a Kubernetes control plane. {why}");
     None
 }
@@ -43,7 +47,11 @@ impl Cluster {
         let assets = assets()?;
         let folder = tempfile::tempdir().unwrap();
         certificates(folder.path());
-        std::fs::write(folder.path().join("tokens.csv"), format!("{ADMIN},admin,admin,system:masters\n")).unwrap();
+        std::fs::write(
+            folder.path().join("tokens.csv"),
+            format!("{ADMIN},admin,admin,system:masters\n"),
+        )
+        .unwrap();
         let [api, etcd, etcd_peer] = free_ports();
         let mut cluster = Self { folder, assets, api, etcd, etcd_peer, processes: Vec::new() };
         cluster.start_etcd();
@@ -54,7 +62,11 @@ impl Cluster {
     }
 
     fn spawn(&mut self, name: &'static str, args: &[String]) {
-        let log = File::options().create(true).append(true).open(self.path(&format!("{name}.log"))).unwrap();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path(&format!("{name}.log")))
+            .unwrap();
         let mut command = Command::new(self.assets.join(name));
         command.args(args).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.processes.push((name, command.spawn().unwrap()));
@@ -104,14 +116,7 @@ impl Cluster {
     }
 
     fn start_rest(&mut self) {
-        let config = self.path("kubeconfig");
-        let text = format!(
-            "apiVersion: v1\nkind: Config\nclusters: [{{name: c, cluster: {{server: 'https://127.0.0.1:{}', certificate-authority: '{}'}}}}]\nusers: [{{name: u, user: {{token: {ADMIN}}}}}]\ncontexts: [{{name: x, context: {{cluster: c, user: u}}}}]\ncurrent-context: x\n",
-            self.api,
-            self.path("ca.crt")
-        );
-        std::fs::write(&config, text).unwrap();
-        let kubeconfig = format!("--kubeconfig={config}");
+        let kubeconfig = format!("--kubeconfig={}", self.kubeconfig(ADMIN));
         let controllers = [
             kubeconfig.clone(),
             "--leader-elect=false".into(),
@@ -131,6 +136,17 @@ impl Cluster {
             "--kube-api-burst=1000".into(),
         ];
         self.spawn("kube-scheduler", &scheduler);
+    }
+
+    /// A kubeconfig with this token.
+    pub fn kubeconfig(&self, token: &str) -> String {
+        let name = if token == ADMIN { "kubeconfig" } else { "kubeconfig-other" };
+        let (api, ca, path) = (self.api, self.path("ca.crt"), self.path(name));
+        let text = format!(
+            "apiVersion: v1\nkind: Config\nclusters: [{{name: c, cluster: {{server: 'https://127.0.0.1:{api}', certificate-authority: '{ca}'}}}}]\nusers: [{{name: u, user: {{token: {token}}}}}]\ncontexts: [{{name: x, context: {{cluster: c, user: u}}}}]\ncurrent-context: x\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        path
     }
 
     /// Ends one process at once, as a crash would.

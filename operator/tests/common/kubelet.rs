@@ -59,9 +59,11 @@ async fn serve(client: &Client, dead: &Mutex<HashSet<String>>, pod: Pod) {
         return;
     }
     if pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Pending") {
-        let ip = format!("10.1.0.{}", pod.uid().unwrap().bytes().map(u32::from).sum::<u32>() % 250 + 1);
+        let ip =
+            format!("10.1.0.{}", pod.uid().unwrap().bytes().map(u32::from).sum::<u32>() % 250 + 1);
         let status = json!({"status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]}});
-        let _ = api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(status)).await;
+        let _ =
+            api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(status)).await;
     }
 }
 
@@ -88,5 +90,7 @@ pub async fn node(client: &Client, name: &str, cpu: &str, memory: &str) {
 pub async fn end(client: &Client, pod: &Pod, phase: &str) {
     let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap());
     let status = json!({"status": {"phase": phase}});
-    api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(status))
+        .await
+        .unwrap();
 }

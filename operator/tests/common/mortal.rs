@@ -62,7 +62,9 @@ where
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         // The Lease and the operator's own Secrets are not what these tests are about.
         let path = request.uri().path();
-        let counted = request.method() != http::Method::GET && !path.contains("/leases") && !path.contains("/secrets");
+        let counted = request.method() != http::Method::GET
+            && !path.contains("/leases")
+            && !path.contains("/secrets");
         let alive = !counted || self.mortal.left.fetch_sub(1, Ordering::SeqCst) > 0;
         if alive {
             return Box::pin(self.inner.call(request));

@@ -9,9 +9,20 @@ pub fn model(namespace: &str, name: &str, layers: usize, relays: u32) -> MixNNMo
 }
 
 /// The same, with more in its spec.
-pub fn model_with(namespace: &str, name: &str, layers: usize, relays: u32, more: Value) -> MixNNModel {
-    let mut all = vec![json!({"name": "first", "ops": [{"flatten": {}}, {"linear": {"in": 784, "out": 10}}]})];
-    all.extend((1..layers).map(|i| json!({"name": format!("l{i}"), "ops": [{"linear": {"in": 10, "out": 10}}]})));
+pub fn model_with(
+    namespace: &str,
+    name: &str,
+    layers: usize,
+    relays: u32,
+    more: Value,
+) -> MixNNModel {
+    let mut all = vec![
+        json!({"name": "first", "ops": [{"flatten": {}}, {"linear": {"in": 784, "out": 10}}]}),
+    ];
+    all.extend(
+        (1..layers)
+            .map(|i| json!({"name": format!("l{i}"), "ops": [{"linear": {"in": 10, "out": 10}}]})),
+    );
     let mut spec = json!({
         "layers": all,
         "training": {

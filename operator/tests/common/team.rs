@@ -54,8 +54,27 @@ impl World {
         let cluster = Cluster::start().await?;
         let client = cluster.client();
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-        apply_ok(&cluster, &["apply", "--server-side", "-f", &format!("{root}/crds/mixnnmodel.yaml"), "-f", &format!("{root}/crds/mixnnhost.yaml")]);
-        apply_ok(&cluster, &["wait", "--for=condition=Established", "--timeout=60s", "crd/mixnnmodels.mixnn.dev", "crd/mixnnhosts.mixnn.dev"]);
+        apply_ok(
+            &cluster,
+            &[
+                "apply",
+                "--server-side",
+                "-f",
+                &format!("{root}/crds/mixnnmodel.yaml"),
+                "-f",
+                &format!("{root}/crds/mixnnhost.yaml"),
+            ],
+        );
+        apply_ok(
+            &cluster,
+            &[
+                "wait",
+                "--for=condition=Established",
+                "--timeout=60s",
+                "crd/mixnnmodels.mixnn.dev",
+                "crd/mixnnhosts.mixnn.dev",
+            ],
+        );
         namespace(&client, PLATFORM, &json!({})).await;
         apply_ok(&cluster, &["apply", "-f", &format!("{root}/operator/rbac/operator.yaml")]);
         let operator_token = account_token(&client).await;
@@ -67,13 +86,35 @@ impl World {
 
     /// Settings of an operator, and more of them.
     pub fn settings(&self, more: &[&str]) -> Settings {
-        let image = |name: &str| format!("example.org/{name}@sha256:{}", "0123456789abcdef".repeat(4));
+        let image =
+            |name: &str| format!("example.org/{name}@sha256:{}", "0123456789abcdef".repeat(4));
         let (layer, relay, designer) = (image("layer"), image("relay"), image("designer"));
         let fixed = [
-            "mixnn-operator", "--layer-image", &layer, "--relay-image", &relay, "--designer-image", &designer,
-            "--registration-listen", "127.0.0.1:0", "--health-listen", "127.0.0.1:0",
-            "--registration-host", "localhost", "--relay-cpu", "100m", "--relay-memory", "64Mi",
-            "--lease-duration", "4", "--lease-renew", "3", "--lease-retry", "1", "--identity", "first",
+            "mixnn-operator",
+            "--layer-image",
+            &layer,
+            "--relay-image",
+            &relay,
+            "--designer-image",
+            &designer,
+            "--registration-listen",
+            "127.0.0.1:0",
+            "--health-listen",
+            "127.0.0.1:0",
+            "--registration-host",
+            "localhost",
+            "--relay-cpu",
+            "100m",
+            "--relay-memory",
+            "64Mi",
+            "--lease-duration",
+            "4",
+            "--lease-renew",
+            "3",
+            "--lease-retry",
+            "1",
+            "--identity",
+            "first",
         ];
         Settings::parse_from(fixed.iter().chain(more))
     }
@@ -141,12 +182,20 @@ impl World {
     }
 
     /// Waits for a condition's status; with a reason too, if one is given.
-    pub async fn condition(&self, namespace: &str, name: &str, type_: &str, status: &str, reason: &str) -> MixNNModel {
+    pub async fn condition(
+        &self,
+        namespace: &str,
+        name: &str,
+        type_: &str,
+        status: &str,
+        reason: &str,
+    ) -> MixNNModel {
         let api = self.models(namespace);
         let what = format!("{namespace}/{name} has {type_}={status} {reason}");
         until(&what, || async {
             let model = api.get(name).await.ok()?;
-            let conditions = model.status.as_ref().map(|s| s.conditions.clone()).unwrap_or_default();
+            let conditions =
+                model.status.as_ref().map(|s| s.conditions.clone()).unwrap_or_default();
             let fits = conditions.iter().any(|c| {
                 c.type_ == type_ && c.status == status && (reason.is_empty() || c.reason == reason)
             });
@@ -164,7 +213,8 @@ fn apply_ok(cluster: &Cluster, args: &[&str]) {
 /// A namespace with these labels.
 pub async fn namespace(client: &Client, name: &str, labels: &Value) {
     let api: Api<Namespace> = Api::all(client.clone());
-    let object = serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}})).unwrap();
+    let object =
+        serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}})).unwrap();
     api.create(&PostParams::default(), &object).await.unwrap();
 }
 
@@ -173,10 +223,15 @@ async fn account_token(client: &Client) -> String {
     let account = serde_json::from_value(json!({"metadata": {"name": "mixnn-operator"}})).unwrap();
     api.create(&PostParams::default(), &account).await.unwrap();
     let request = TokenRequest {
-        spec: TokenRequestSpec { audiences: vec![], expiration_seconds: Some(7200), bound_object_ref: None },
+        spec: TokenRequestSpec {
+            audiences: vec![],
+            expiration_seconds: Some(7200),
+            bound_object_ref: None,
+        },
         ..Default::default()
     };
-    let made = api.create_token_request("mixnn-operator", &PostParams::default(), &request).await.unwrap();
+    let made =
+        api.create_token_request("mixnn-operator", &PostParams::default(), &request).await.unwrap();
     made.status.unwrap().token
 }
 
