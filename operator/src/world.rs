@@ -95,10 +95,6 @@ impl World {
         old.is_none_or(|o| o.labels != space.labels || o.terminating != space.terminating)
     }
 
-    /// Labels of a namespace.
-    pub fn labels_of(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
-        self.read().spaces.get(namespace).map(|s| s.labels.clone())
-    }
 
     /// A host was seen, or is gone. Gives whether its spec or its being changed.
     pub fn host(&self, namespace: &str, host: Option<MixNNHost>) -> bool {
