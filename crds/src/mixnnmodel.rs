@@ -37,7 +37,7 @@ use std::time::Duration;
 #[x_kube(
     validation = Rule::new("has(self.layers) != has(self.layersFrom)").message("give either spec.layers, or spec.layersFrom with spec.layerCounts (sealed mode)"),
     validation = Rule::new("has(self.layersFrom) == has(self.layerCounts)").message("spec.layersFrom and spec.layerCounts go together: the operator must know how many pods of each class to make, and nothing else"),
-    validation = Rule::new("!has(self.layers) || self.layers.all(l, l['class'] in self.podClasses)").message("a layer names a class that spec.podClasses does not have"),
+    validation = Rule::new("!has(self.layers) || self.layers.all(l, (has(l.class) ? l.class : 'standard') in self.podClasses)").message("a layer names a class that spec.podClasses does not have"),
     validation = Rule::new("!has(self.layerCounts) || self.layerCounts.all(c, c in self.podClasses)").message("spec.layerCounts names a class that spec.podClasses does not have"),
     validation = Rule::new("has(self.layers) == has(oldSelf.layers) && (!has(self.layers) || self.layers == oldSelf.layers)").message("spec.layers cannot change: pods hold what was trained; make another MixNNModel"),
     validation = Rule::new("has(self.layersFrom) == has(oldSelf.layersFrom) && (!has(self.layersFrom) || self.layersFrom == oldSelf.layersFrom)").message("spec.layersFrom cannot change; make another MixNNModel"),

@@ -95,7 +95,6 @@ impl World {
         old.is_none_or(|o| o.labels != space.labels || o.terminating != space.terminating)
     }
 
-
     /// A host was seen, or is gone. Gives whether its spec or its being changed.
     pub fn host(&self, namespace: &str, host: Option<MixNNHost>) -> bool {
         let mut inner = self.write();

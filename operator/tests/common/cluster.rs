@@ -103,7 +103,7 @@ impl Cluster {
             format!("--tls-cert-file={}", self.path("api.crt")),
             format!("--tls-private-key-file={}", self.path("api.key")),
             format!("--token-auth-file={}", self.path("tokens.csv")),
-            format!("--service-account-key-file={}", self.path("sa.key")),
+            format!("--service-account-key-file={}", self.path("sa.pub")),
             format!("--service-account-signing-key-file={}", self.path("sa.key")),
             "--service-account-issuer=https://kubernetes.default.svc".into(),
             "--service-cluster-ip-range=10.0.0.0/24".into(),
@@ -247,5 +247,7 @@ fn certificates(folder: &Path) {
     let api = api.signed_by(&key, &ca).unwrap();
     std::fs::write(folder.join("api.crt"), api.pem()).unwrap();
     std::fs::write(folder.join("api.key"), key.serialize_pem()).unwrap();
-    std::fs::write(folder.join("sa.key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    let accounts = KeyPair::generate().unwrap();
+    std::fs::write(folder.join("sa.key"), accounts.serialize_pem()).unwrap();
+    std::fs::write(folder.join("sa.pub"), accounts.public_key_pem()).unwrap();
 }
