@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 FILE ?= examples/lenet5.yaml
 
-.PHONY: help setup kube build run test lint bench-operator generate clean
+.PHONY: help setup kube build run test lint generate clean
 
 help: ## list of targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,20 +23,13 @@ build: setup ## the binaries, optimised, in target/release
 run: build ## train FILE (examples/lenet5.yaml) and compare with one process
 	target/release/mixnn run --compare -f $(FILE)
 
-# The control plane builds while Rust does: neither keeps both cores busy all the time.
-test: ## all tests
-	@$(MAKE) --no-print-directory kube & kube=$$!; trap 'kill $$kube 2>/dev/null || true' EXIT; \
-	$(MAKE) --no-print-directory lint; \
-	cargo build --workspace --locked; \
-	wait $$kube; trap - EXIT; \
+test: lint ## all tests
+	cargo build --workspace --locked
 	cargo test --workspace --locked
 
 lint: setup ## format and clippy, without warnings
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-
-bench-operator: kube ## a thousand models on a real API server: time, requests, memory (MODELS=1000)
-	cargo test --release --locked -p mixnn-operator --test thousand -- --ignored --nocapture
 
 generate: ## write again what is generated: the CRDs in crds/
 	MIXNN_GENERATE=1 cargo test -p mixnn-crds --test crd

@@ -133,7 +133,7 @@ fn relays(model: &MixNNModel, settings: &Settings) -> Result<(), Invalid> {
 
 /// In sealed mode, and for data whose shape only their files tell, the designer checks shapes.
 fn shapes(model: &MixNNModel) -> Result<(), Invalid> {
-    use mixnn_model::DatasetSpec;
+    use mixnn_model::{DatasetSpec, Labels};
     let spec = &model.spec;
     let dataset = &spec.training.dataset;
     let classes = match dataset {
@@ -143,7 +143,7 @@ fn shapes(model: &MixNNModel) -> Result<(), Invalid> {
     };
     let sample = dataset.declared_shape().filter(|_| spec.layers_from.is_none());
     let Some(sample) = sample else { return Ok(()) };
-    Model::new(spec.layers.clone(), spec.training.clone(), &sample, classes)
+    Model::new(spec.layers.clone(), spec.training.clone(), &sample, &Labels::Class { classes })
         .map(drop)
         .map_err(Invalid::InvalidModel)
 }

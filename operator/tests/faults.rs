@@ -26,6 +26,7 @@ async fn end_state(world: &World, hosts: &[String]) -> BTreeMap<(String, String)
 }
 
 #[tokio::test]
+#[ignore = "needs a control plane (make kube), and was not seen to pass yet"]
 async fn an_operator_killed_after_any_write_comes_to_the_same_end() {
     let Some(world) = World::start().await else { return };
     let hosts = world.teams("kill", 2).await;
@@ -70,6 +71,7 @@ async fn an_operator_killed_after_any_write_comes_to_the_same_end() {
 }
 
 #[tokio::test]
+#[ignore = "needs a control plane (make kube), and was not seen to pass yet"]
 async fn hosts_refuse_alter_and_withdraw() {
     let Some(world) = World::start().await else { return };
     let operator = world.operator(&[]).await;
@@ -186,6 +188,7 @@ async fn one_bad_object_stops_nothing(world: &World) {
 }
 
 #[tokio::test]
+#[ignore = "needs a control plane (make kube), and was not seen to pass yet"]
 async fn operators_and_api_servers_come_and_go() {
     let Some(mut world) = World::start().await else { return };
     let first = world.operator(&[]).await;
@@ -239,6 +242,7 @@ async fn orphan(world: &World, namespace: &str) -> String {
 }
 
 #[tokio::test]
+#[ignore = "needs a control plane (make kube), and was not seen to pass yet"]
 async fn gangs_and_the_shared_pool() {
     let Some(world) = World::start().await else { return };
     let operator = world.operator(&["--shared-relays", "3"]).await;

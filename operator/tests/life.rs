@@ -57,6 +57,7 @@ fn reason(error: NodeError) -> String {
 }
 
 #[tokio::test]
+#[ignore = "needs a control plane (make kube), and was not seen to pass yet"]
 async fn from_apply_to_delete() {
     let Some(world) = World::start().await else { return };
     let operator = world.operator(&["--lost-after", "5"]).await;

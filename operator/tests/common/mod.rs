@@ -3,7 +3,7 @@
 //! Nothing is faked but kubelets: nodes are API objects without machines, and [`Kubelet`] writes the
 //! status of pods that the scheduler bound to them, as a kubelet would.
 
-#![allow(clippy::unwrap_used, dead_code)]
+#![allow(clippy::unwrap_used, dead_code, unused_imports)]
 
 pub mod cluster;
 pub mod kubelet;
