@@ -177,8 +177,7 @@ fn post(path: &str, body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn rubbish_changes_nothing_and_is_counted() {
-    let relay =
-        RunningRelay::start(Limits { read: Duration::from_millis(200), ..Limits::default() });
+    let relay = RunningRelay::start(Limits::default());
     let dropped = |reason| relay.counters.dropped(reason);
     let url = relay.url.as_str();
     raw(url, b"\x16\x03\x01 this is not HTTP\r\n\r\n");
