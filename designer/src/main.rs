@@ -3,7 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 use mixnn_data::Place;
 use mixnn_designer::{
-    DesignerError, Emitter, Prepared, Training, prepare, run_reference, run_training,
+    CheckpointSpec, DesignerError, Emitter, Prepared, Training, prepare, run_reference,
+    run_training,
 };
 use mixnn_events::{Event, Failed, Outcome, Reading};
 use mixnn_node::{LogFormat, NodeArgs};
@@ -40,6 +41,11 @@ enum Command {
         /// Seconds without a word from any layer before a step is taken back.
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..), value_name = "SECONDS")]
         stall: u64,
+        /// Steps from one checkpoint to the next; 0: none.
+        #[arg(long, default_value_t = 100, value_name = "STEPS")]
+        checkpoint_every: u64,
+        #[command(flatten)]
+        checkpoints: CheckpointArgs,
     },
     /// Train the same in this one process.
     Reference {
@@ -66,6 +72,40 @@ struct ModelArgs {
     /// Where to write the trained weights (safetensors).
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct CheckpointArgs {
+    /// Where to keep checkpoints: a folder, or s3://, gs:// or az:// with a bucket. Nowhere if not
+    /// given: then a lost layer takes the training back to its beginning.
+    #[arg(long, value_name = "STORE")]
+    checkpoints: Option<String>,
+    /// File of the owner's checkpoint keys, made if it does not exist.
+    #[arg(long, value_name = "FILE")]
+    checkpoint_key: Option<PathBuf>,
+    /// How many checkpoints to keep.
+    #[arg(long, default_value_t = 3, value_name = "COUNT")]
+    checkpoint_keep: usize,
+    /// Go on from the newest checkpoint in the store even if a newer one had been written.
+    #[arg(long)]
+    accept_older: bool,
+    /// Go on from a checkpoint of another numeric profile. The bits will differ from an undisturbed
+    /// run.
+    #[arg(long)]
+    accept_profile: bool,
+}
+
+impl CheckpointArgs {
+    fn spec(&self) -> Option<CheckpointSpec> {
+        let key = self.checkpoint_key.clone().unwrap_or_else(|| PathBuf::from("checkpoint-key"));
+        self.checkpoints.clone().map(|store| CheckpointSpec {
+            store,
+            key,
+            keep: self.checkpoint_keep,
+            accept_older: self.accept_older,
+            accept_profile: self.accept_profile,
+        })
+    }
 }
 
 impl ModelArgs {
@@ -102,7 +142,7 @@ fn main() -> ExitCode {
 
 fn run(command: &Command, emit: &mut Emitter<std::io::Stdout>) -> Result<Outcome, DesignerError> {
     match command {
-        Command::Train { model, node, stall } => {
+        Command::Train { model, node, stall, checkpoint_every, checkpoints } => {
             let started = mixnn_node::start(node)?;
             let profile = mixnn_nn::profile::pin()?;
             let prepared = model.prepare(emit)?;
@@ -113,6 +153,8 @@ fn run(command: &Command, emit: &mut Emitter<std::io::Stdout>) -> Result<Outcome
                 profile,
                 weights,
                 stall: Duration::from_secs(*stall),
+                snapshot_every: *checkpoint_every,
+                checkpoints: checkpoints.spec(),
             };
             run_training(&training, started, emit)
         }

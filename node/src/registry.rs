@@ -2,7 +2,8 @@
 
 use crate::{NodeArgs, NodeError};
 use mixnn_protocol::registration::{
-    Bytes, Claims, Directory, NodeClass, Refusal, Registered, Registration, Tokens, TokensRequest,
+    Advance, Bytes, Claims, Directory, Head, LONG_POLL_SECONDS, NodeClass, Refusal, Registered,
+    Registration, Tokens, TokensRequest,
 };
 use mixnn_protocol::{Claim, PublicKey};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
@@ -110,6 +111,32 @@ impl RegistryClient {
     /// The service does not answer.
     pub async fn directory(&self) -> Result<Directory, NodeError> {
         read(self.send(self.http.request(Method::GET, self.at("/v1/directory"))).await?).await
+    }
+
+    /// The same, once it is newer than `version` or the service has had it wait long enough.
+    ///
+    /// # Errors
+    /// The service does not answer.
+    pub async fn directory_after(&self, version: u64) -> Result<Directory, NodeError> {
+        let url = self.at(&format!("/v1/directory?after={version}"));
+        let within = Duration::from_secs(LONG_POLL_SECONDS) + REQUEST;
+        read(self.send(self.http.get(url).timeout(within)).await?).await
+    }
+
+    /// How far this designer's model has come.
+    ///
+    /// # Errors
+    /// The service does not answer.
+    pub async fn head(&self) -> Result<Head, NodeError> {
+        read(self.send(self.http.get(self.at("/v1/head"))).await?).await
+    }
+
+    /// Compare-and-swap of the head. Who raises the term shuts out the designer before it.
+    ///
+    /// # Errors
+    /// It is not as expected, another designer has taken over, or the service does not answer.
+    pub async fn advance(&self, expected: Head, head: Head) -> Result<Head, NodeError> {
+        self.post("/v1/head", &Advance { expected, head }).await
     }
 
     /// Puts claims into the stock of this designer's model.

@@ -56,11 +56,11 @@ fn what_is_not_in_the_table_is_refused() {
         assert!(command(text), "{text}");
     }
     let report = |text: &str| control::parse::<Report>(text.as_bytes()).is_err();
-    assert!(!report(r#"{"loss": {"loss": 1, "correct": 2}}"#));
+    assert!(!report(r#"{"loss": {"loss": 1, "answers": 3, "correct": 2, "top5": 3}}"#));
     for text in [
-        r#"{"loss": {"loss": 1, "correct": 2, "more": 3}}"#,
-        r#"{"loss": {"loss": 1, "loss": 1, "correct": 2}}"#,
-        r#"{"loss": {"loss": 1, "correct": -2}}"#,
+        r#"{"loss": {"loss": 1, "answers": 3, "correct": 2, "top5": 3, "more": 3}}"#,
+        r#"{"loss": {"loss": 1, "loss": 1, "answers": 3, "correct": 2, "top5": 3}}"#,
+        r#"{"loss": {"loss": 1, "answers": 3, "correct": -2, "top5": 3}}"#,
         r#"{"loss": {"loss": 1}}"#,
         r#"{"digest": "AAAA"}"#,
         r#"{"failed": {"reason": "other", "message": ""}}"#,

@@ -158,6 +158,23 @@ impl Running {
             .collect()
     }
 
+    /// The process in a slot of the run: `layer-2`, `relay-1`, `designer`.
+    pub fn pid_of(&self, slot: &str) -> Pid {
+        self.try_pid_of(slot).unwrap()
+    }
+
+    /// The same, if there is one just now.
+    pub fn try_pid_of(&self, slot: &str) -> Option<Pid> {
+        let run = self.folder.path().join("run/secret-name-1/processes.json");
+        let pids: Value = serde_json::from_slice(&std::fs::read(run).ok()?).ok()?;
+        Pid::from_raw(pids[slot].as_i64()? as i32)
+    }
+
+    /// Whether the runner has ended.
+    pub fn has_ended(&self) -> bool {
+        !is_alive(runner_pid(self))
+    }
+
     pub fn all_children(&self) -> Vec<Pid> {
         children_of(self.runner.id())
     }
