@@ -12,7 +12,7 @@ use crate::state::State;
 use crate::{LayerKey, NnError, clip, optimizer};
 use mixnn_model::{Learning, Op};
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
+use std::rc::Rc;
 use tch::{Device, Tensor};
 
 /// Snapshots that are kept: the last whole checkpoint's, and that of the one on its way.
@@ -23,10 +23,10 @@ pub struct Layer {
     network: Network,
     learning: Learning,
     key: LayerKey,
-    current: Arc<State>,
-    previous: Option<Arc<State>>,
+    current: Rc<State>,
+    previous: Option<Rc<State>>,
     /// States after every `snapshot_every`-th step, oldest first.
-    snapshots: VecDeque<Arc<State>>,
+    snapshots: VecDeque<Rc<State>>,
     snapshot_every: u64,
     /// Whether the key alone gives the state before the first step: not once weights were brought in.
     from_key: bool,
@@ -53,7 +53,7 @@ impl Layer {
         key: LayerKey,
     ) -> Result<Self, NnError> {
         let network = Network::new(ops, learning.precision, device);
-        let current = Arc::new(State::first(&network, &key)?);
+        let current = Rc::new(State::first(&network, &key)?);
         Ok(Self {
             network,
             learning: learning.clone(),
@@ -165,8 +165,8 @@ impl Layer {
         if let Some(buffers) = self.buffers.take() {
             next.buffers = buffers;
         }
-        self.previous = Some(Arc::new(self.current.without_gradients()?));
-        self.current = Arc::new(next);
+        self.previous = Some(Rc::new(self.current.without_gradients()?));
+        self.current = Rc::new(next);
         self.graphs.clear();
         self.take_snapshot();
         Ok(())
@@ -192,16 +192,16 @@ impl Layer {
         steps.into_iter().collect()
     }
 
-    fn states(&self) -> impl Iterator<Item = &Arc<State>> {
+    fn states(&self) -> impl Iterator<Item = &Rc<State>> {
         [&self.current].into_iter().chain(&self.previous).chain(&self.snapshots)
     }
 
-    fn state(&self, step: u64) -> Result<Arc<State>, NnError> {
+    fn state(&self, step: u64) -> Result<Rc<State>, NnError> {
         if let Some(state) = self.states().find(|s| s.step == step) {
             return Ok(state.clone());
         }
         if step == 0 && self.from_key {
-            return State::first(&self.network, &self.key).map(Arc::new);
+            return State::first(&self.network, &self.key).map(Rc::new);
         }
         Err(NnError::Order(format!(
             "the state after step {step} is not kept; those after {:?} are",
@@ -216,7 +216,7 @@ impl Layer {
     /// That state is not kept.
     pub fn roll_back(&mut self, step: u64) -> Result<(), NnError> {
         // Without gradients: sums begin as they did the first time, to the sign of a zero.
-        self.current = Arc::new(self.state(step)?.without_gradients()?);
+        self.current = Rc::new(self.state(step)?.without_gradients()?);
         self.buffers = None;
         self.graphs.clear();
         self.previous.take_if(|p| p.step >= step);
@@ -253,7 +253,7 @@ impl Layer {
     /// # Errors
     /// It belongs to another layer. The state is then as before.
     pub fn import(&mut self, bytes: &[u8]) -> Result<(), NnError> {
-        self.current = Arc::new(State::from_safetensors(bytes, &self.network)?);
+        self.current = Rc::new(State::from_safetensors(bytes, &self.network)?);
         self.from_key &= self.current.step > 0;
         self.previous = None;
         self.snapshots.clear();
