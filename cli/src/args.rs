@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use mixnn_data::Place;
 use std::path::PathBuf;
 
 /// Trains deep learning models with every layer in a process of its own, behind mix relays.
@@ -11,8 +12,10 @@ use std::path::PathBuf;
     after_help = "Examples:
   mixnn run --compare -f examples/lenet5.yaml          train over 5 layers and 6 relays, and in one process
   mixnn run -f examples/lenet5-mnist.yaml --data DIR   the same on MNIST
-  mixnn check -f examples/mlp.yaml                     shapes and parameters of a model
-  mixnn data show -n 8                                 look at the generated digits"
+  mixnn validate -f examples/mlp.yaml                  everything that is wrong with a file, at once
+  mixnn topology -f examples/mlp.yaml                  layers, shapes, costs, and how to balance them
+  mixnn data preview -n 8                              look at the generated digits
+  mixnn init                                           write a model's file from a few answers"
 )]
 pub struct Cli {
     /// Colours on the terminal.
@@ -39,8 +42,13 @@ pub enum Command {
     Run(RunArgs),
     /// Train the same model in one process
     Reference(ModelArgs),
-    /// Check a model's file and show its shapes
-    Check(CheckArgs),
+    /// Check models' files: everything that is wrong, with line and column
+    #[command(alias = "check")]
+    Validate(ValidateArgs),
+    /// Show a model as a pipeline of pods: shapes, parameters, FLOPs, bytes, cells, memory
+    Topology(TopologyArgs),
+    /// Write a model's file from a few answers
+    Init(InitArgs),
     /// Make or look at data
     #[command(subcommand)]
     Data(DataCommand),
@@ -49,6 +57,8 @@ pub enum Command {
         after_help = "Example:\n  mixnn completions bash > ~/.local/share/bash-completion/completions/mixnn"
     )]
     Completions { shell: clap_complete::Shell },
+    /// Write manual pages
+    Man(ManArgs),
 }
 
 /// What a training needs.
@@ -57,9 +67,10 @@ pub struct ModelArgs {
     /// The MixNNModel
     #[arg(short, long, value_name = "FILE")]
     pub file: PathBuf,
-    /// Folder of the data, where the model asks for IDX files (gzip or not)
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
+    /// Folder or object store of the data's files: DIR, s3://BUCKET/.., gs://.., az://.. (settings from
+    /// the environment: AWS_ACCESS_KEY_ID, AWS_ENDPOINT ..)
+    #[arg(long, value_name = "PLACE")]
+    pub data: Option<Place>,
     /// File of the owner's 256-bit secret, from which initial weights, dropout and shuffling follow;
     /// made if it does not exist [default: in the run folder]
     #[arg(long, value_name = "FILE")]
@@ -88,22 +99,142 @@ pub struct RunArgs {
 }
 
 #[derive(Args)]
-#[command(after_help = "Example:\n  mixnn check -f examples/lenet5.yaml")]
-pub struct CheckArgs {
+#[command(after_help = "Examples:
+  mixnn validate -f examples/lenet5.yaml
+  mixnn validate -f examples/*.yaml -o json
+  mixnn validate -f model.yaml --data s3://bucket/flowers     opens the data too
+
+Exit status: 0 if all files are valid, 1 if not.")]
+pub struct ValidateArgs {
+    /// The MixNNModels
+    #[arg(short = 'f', long = "file", value_name = "FILE", required = true, num_args = 1..)]
+    pub files: Vec<PathBuf>,
+    /// Folder or object store of the data's files: they are opened and checked too
+    #[arg(long, value_name = "PLACE")]
+    pub data: Option<Place>,
+    /// Form of the result
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  mixnn topology -f examples/lenet5.yaml
+  mixnn topology -f examples/lenet5.yaml --picture
+  mixnn topology -f examples/lenet5.yaml --svg lenet5.svg -o json")]
+pub struct TopologyArgs {
     /// The MixNNModel
     #[arg(short, long, value_name = "FILE")]
     pub file: PathBuf,
-    /// Folder of the data, where the model asks for IDX files
+    /// Folder or object store of the data's files, where the model does not say the shape of a sample
+    #[arg(long, value_name = "PLACE")]
+    pub data: Option<Place>,
+    /// Draw the pipeline instead of a table
+    #[arg(long)]
+    pub picture: bool,
+    /// Write a picture of the pipeline
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Form of the result
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  mixnn init                                                     asks
+  mixnn init --yes                                               takes every default
+  mixnn init --dataset images --size 64 --classes 5 --out flowers.yaml")]
+pub struct InitArgs {
+    /// File to write
+    #[arg(long, default_value = "model.yaml", value_name = "FILE")]
+    pub out: PathBuf,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub force: bool,
+    /// Take the default of everything that no flag says
+    #[arg(short, long, conflicts_with = "ask")]
+    pub yes: bool,
+    /// Ask even without a terminal
+    #[arg(long, hide = true)]
+    pub ask: bool,
+    /// Name of the model
+    #[arg(long)]
+    pub name: Option<String>,
+    /// What it learns from
+    #[arg(long, value_enum)]
+    pub dataset: Option<InitData>,
+    /// Number of classes
+    #[arg(long)]
+    pub classes: Option<u32>,
+    /// Side of the pictures, in pixels, a multiple of 4
+    #[arg(long)]
+    pub size: Option<u32>,
+    /// Columns of numbers in CSV files
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN,..")]
+    pub features: Option<Vec<String>>,
+    /// Column of the class in CSV files
+    #[arg(long, value_name = "COLUMN")]
+    pub target: Option<String>,
+    /// Passes over the training data
+    #[arg(long)]
+    pub epochs: Option<u32>,
+    /// Samples of a step
+    #[arg(long)]
+    pub batch_size: Option<u32>,
+    /// Mix relays
+    #[arg(long)]
+    pub relays: Option<u32>,
+    /// Relays on each lane, 1 to 5
+    #[arg(long)]
+    pub hops: Option<u32>,
+}
+
+/// Data that `init` has an architecture for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum InitData {
+    /// Generated digits: nothing to download.
+    Digits,
+    /// The files of the MNIST family.
+    Idx,
+    /// Folders of PNG or JPEG pictures.
+    Images,
+    /// A CSV file.
+    Csv,
+}
+
+impl std::fmt::Display for InitData {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.to_possible_value().as_ref().map_or("", |v| v.get_name()))
+    }
+}
+
+impl std::str::FromStr for InitData {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        <Self as ValueEnum>::from_str(text, true)
+            .map_err(|_| "it must be digits, idx, images or csv")
+    }
+}
+
+#[derive(Args)]
+#[command(after_help = "Example:\n  mixnn man --out ~/.local/share/man/man1")]
+pub struct ManArgs {
+    /// Folder for the pages, made if it does not exist
     #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
+    pub out: PathBuf,
 }
 
 #[derive(Subcommand)]
 pub enum DataCommand {
     /// Write generated digits as IDX files
     Digits(DigitsArgs),
-    /// Draw some samples in the terminal
-    Show(ShowArgs),
+    /// Show what a model's data are: format, place, samples, classes
+    Ls(DataArgs),
+    /// Show samples in the terminal: pictures, numbers, tokens
+    #[command(alias = "show")]
+    Preview(PreviewArgs),
 }
 
 #[derive(Args)]
@@ -128,22 +259,63 @@ pub struct DigitsArgs {
     pub gzip: bool,
 }
 
+/// Which data.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  mixnn data show -n 4\n  mixnn data show --data ~/mnist")]
-pub struct ShowArgs {
-    /// Folder of IDX files; generated digits if not given
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
+#[command(after_help = "Examples:
+  mixnn data ls -f model.yaml --data ~/flowers
+  mixnn data ls -f model.yaml --data s3://bucket/flowers --count -o json
+  mixnn data ls --data ~/mnist")]
+pub struct DataArgs {
+    /// The MixNNModel whose data they are; without it, IDX files of --data, or generated digits
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Folder or object store of the files: DIR, s3://BUCKET/.., gs://.., az://..
+    #[arg(long, value_name = "PLACE")]
+    pub data: Option<Place>,
+    /// Read all samples, and count those of each class
+    #[arg(long)]
+    pub count: bool,
+    /// Form of the result
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  mixnn data preview -n 4
+  mixnn data preview --data ~/mnist --split test
+  mixnn data preview -f model.yaml --data s3://bucket/flowers --skip 100")]
+pub struct PreviewArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
     /// How many
-    #[arg(short, long, default_value_t = 4)]
-    pub n: usize,
+    #[arg(short, default_value_t = 4)]
+    pub n: u64,
+    /// Which samples
+    #[arg(long, value_enum, default_value_t = WhichSplit::Train)]
+    pub split: WhichSplit,
+    /// So many are left out at the beginning
+    #[arg(long, default_value_t = 0)]
+    pub skip: u64,
+}
+
+/// Which samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WhichSplit {
+    /// To train on.
+    Train,
+    /// To test on.
+    Test,
 }
 
 /// Form of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people.
+    #[value(alias = "table")]
     Text,
-    /// One JSON object.
+    /// JSON.
     Json,
+    /// YAML.
+    Yaml,
 }

@@ -1,12 +1,15 @@
 //! `mixnn`: models over mix relays, on this machine.
 
 mod args;
-mod check;
 mod data;
+mod init;
+mod man;
 mod output;
 mod progress;
 mod run;
 mod table;
+mod topology;
+mod validate;
 
 use args::{Cli, Command, DataCommand};
 use clap::{CommandFactory, Parser};
@@ -31,9 +34,16 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(args) => in_runtime(run::run(args)),
         Command::Reference(args) => in_runtime(run::reference(args)),
-        Command::Check(args) => check::check(&args).map(|()| ExitCode::SUCCESS),
+        Command::Validate(args) => validate::validate(&args)
+            .map(|valid| if valid { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Command::Topology(args) => topology::topology(&args).map(|()| ExitCode::SUCCESS),
+        Command::Init(args) => init::init(&args).map(|()| ExitCode::SUCCESS),
         Command::Data(DataCommand::Digits(args)) => data::digits(&args).map(|()| ExitCode::SUCCESS),
-        Command::Data(DataCommand::Show(args)) => data::show(&args).map(|()| ExitCode::SUCCESS),
+        Command::Data(DataCommand::Ls(args)) => data::ls(&args).map(|()| ExitCode::SUCCESS),
+        Command::Data(DataCommand::Preview(args)) => {
+            data::preview(&args).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Man(args) => man::man(&args).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "mixnn", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

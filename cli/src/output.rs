@@ -2,7 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use crate::args::Colour;
+use crate::args::{Colour, Format};
 use owo_colors::{OwoColorize, Stream};
 
 /// Follows `--color`; without it, the terminal and `NO_COLOR`.
@@ -44,4 +44,35 @@ pub fn good(text: &str) -> String {
 /// Red for bad, on a terminal.
 pub fn bad(text: &str) -> String {
     text.if_supports_color(Stream::Stdout, |t| t.red()).to_string()
+}
+
+/// Bold, on a terminal.
+pub fn strong(text: &str) -> String {
+    text.if_supports_color(Stream::Stdout, |t| t.bold()).to_string()
+}
+
+/// Whether the result may have colours.
+pub fn has_colour() -> bool {
+    let coloured = "x".if_supports_color(Stream::Stdout, |t| t.bold()).to_string();
+    coloured != "x"
+}
+
+/// Two pixels in one character.
+pub fn half_block(upper: [u8; 3], lower: [u8; 3]) -> String {
+    let ([r, g, b], [lr, lg, lb]) = (upper, lower);
+    "▀".truecolor(r, g, b).on_truecolor(lr, lg, lb).to_string()
+}
+
+/// A question, without the end of its line.
+pub fn prompt(text: &str) {
+    eprint!("{text}");
+}
+
+/// A result for programs.
+pub fn value(format: Format, value: &impl serde::Serialize) -> anyhow::Result<()> {
+    match format {
+        Format::Yaml => line(mixnn_crds::yaml_of(value)?.trim_end()),
+        Format::Text | Format::Json => line(serde_json::to_string_pretty(value)?),
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use crate::{output, table};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use mixnn_events::{Event, Mode, Phase, Plan, Step};
+use mixnn_events::{Event, Mode, Phase, Plan, Reading, Step};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,7 @@ impl Progress {
     /// Draws an event.
     pub fn event(&mut self, event: &Event) {
         match event {
+            Event::Reading(reading) => self.reading(reading),
             Event::Plan(plan) => self.plan(plan),
             Event::Phase(phase) => self.phase(*phase),
             Event::Step(step) => self.step(step),
@@ -48,6 +49,20 @@ impl Progress {
                 ));
             }
             Event::Done(_) | Event::Failed(_) => self.bar.finish_and_clear(),
+        }
+    }
+
+    fn reading(&mut self, reading: &Reading) {
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        let (done, total) = (mib(reading.done), mib(reading.total));
+        self.bar.set_style(spinner("reading data"));
+        let text = format!("{}: {done:.1} of {total:.1} MiB", reading.what);
+        self.bar.set_message(text.clone());
+        self.bar.tick();
+        let due = self.last_line.is_none_or(|last| last.elapsed() >= QUIET);
+        if !self.terminal && due && reading.done < reading.total {
+            self.last_line = Some(Instant::now());
+            output::note(format!("{}: reading {text}", self.title));
         }
     }
 
@@ -125,8 +140,15 @@ impl Drop for Progress {
     }
 }
 
+/// A spinner of its own, drawn on a terminal only.
+pub fn spin(text: &'static str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    bar.set_style(spinner(text));
+    bar
+}
+
 fn spinner(text: &'static str) -> ProgressStyle {
-    ProgressStyle::with_template(&format!("{{spinner}} {text} {{elapsed}}"))
+    ProgressStyle::with_template(&format!("{{spinner}} {text} {{msg}} {{elapsed}}"))
         .unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 

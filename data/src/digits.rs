@@ -4,8 +4,7 @@
 //! The same on every machine: only `+ - * /` and square roots on f32, and ChaCha8 streams, one for
 //! each sample. Made to be hard for a linear model, whose accuracy stays far below LeNet-5's.
 
-use crate::batch::Normalisation;
-use crate::source::{Dataset, Split};
+use crate::{Normalisation, Split};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -154,8 +153,17 @@ const HANDS: [&[&[Stroke]]; CLASSES] = [
     ],
 ];
 
+/// Generated pictures with their classes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Digits {
+    /// Samples one after the other, [`SIDE`] rows of [`SIDE`] pixels each, 0 to 255.
+    pub pixels: Vec<u8>,
+    /// The class of each.
+    pub labels: Vec<u8>,
+}
+
 /// Generates `n` samples of a split; sample `i` depends on seed, split and `i` alone.
-pub fn generate(seed: u64, split: Split, n: usize) -> Dataset {
+pub fn generate(seed: u64, split: Split, n: usize) -> Digits {
     let mut pixels = Vec::with_capacity(n * SIDE * SIDE);
     let mut labels = Vec::with_capacity(n);
     for i in 0..n {
@@ -163,7 +171,7 @@ pub fn generate(seed: u64, split: Split, n: usize) -> Dataset {
         pixels.extend_from_slice(&picture);
         labels.push(label);
     }
-    Dataset { size: [SIDE, SIDE], pixels, labels }
+    Digits { pixels, labels }
 }
 
 fn sample(seed: u64, split: Split, i: u64) -> ([u8; SIDE * SIDE], u8) {

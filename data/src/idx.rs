@@ -9,7 +9,7 @@ use crate::DataError;
 use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// File of the training images.
 pub const TRAIN_IMAGES: &str = "train-images-idx3-ubyte";
@@ -22,8 +22,10 @@ pub const TEST_LABELS: &str = "t10k-labels-idx1-ubyte";
 
 const MAGIC_IMAGES: u32 = 0x0803;
 const MAGIC_LABELS: u32 = 0x0801;
-/// The most bytes of data in one file: 4 GiB.
+/// The most bytes of data that are read into memory: 4 GiB.
 const MAX_BYTES: u64 = 4 << 30;
+/// Bytes before the pixels of an image file.
+pub(crate) const HEADER: u64 = 16;
 /// The largest side of an image.
 const MAX_SIDE: u32 = 4096;
 
@@ -36,18 +38,6 @@ pub struct Images {
     pub width: u32,
     /// `count * height * width` bytes, 0 to 255.
     pub pixels: Vec<u8>,
-}
-
-/// Finds a file in a folder, gzip or not.
-///
-/// # Errors
-/// There is none of these names.
-pub fn find(folder: &Path, name: &'static str) -> Result<PathBuf, DataError> {
-    let candidates = [folder.join(name), folder.join(format!("{name}.gz"))];
-    candidates
-        .into_iter()
-        .find(|path| path.is_file())
-        .ok_or(DataError::Missing { folder: folder.to_owned(), name })
 }
 
 /// Reads an image file.
@@ -68,14 +58,32 @@ pub fn read_labels(path: &Path) -> Result<Vec<u8>, DataError> {
 
 fn open<T>(path: &Path, parse: fn(&mut dyn Read) -> Result<T, String>) -> Result<T, DataError> {
     let io = |source| DataError::Io { path: path.to_owned(), source };
-    let mut file = BufReader::new(File::open(path).map_err(io)?);
-    let head = std::io::BufRead::fill_buf(&mut file).map_err(io)?;
-    let parsed = if head.starts_with(&[0x1f, 0x8b]) {
-        parse(&mut MultiGzDecoder::new(file))
-    } else {
-        parse(&mut file)
-    };
+    let parsed = unpack(File::open(path).map_err(io)?, parse).map_err(io)?;
     parsed.map_err(|problem| DataError::Format { path: path.to_owned(), problem })
+}
+
+/// Parses what may be packed with gzip.
+pub(crate) fn unpack<T>(
+    file: impl Read,
+    parse: fn(&mut dyn Read) -> Result<T, String>,
+) -> std::io::Result<Result<T, String>> {
+    let mut file = BufReader::new(file);
+    let packed = std::io::BufRead::fill_buf(&mut file)?.starts_with(&[0x1f, 0x8b]);
+    Ok(if packed { parse(&mut MultiGzDecoder::new(file)) } else { parse(&mut file) })
+}
+
+/// What the header of an image file says: count, height, width.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn parse_header(r: &mut dyn Read) -> Result<[u32; 3], String> {
+    magic(r, MAGIC_IMAGES, "an image file")?;
+    let [count, height, width] = [number(r)?, number(r)?, number(r)?];
+    let side = 1..=MAX_SIDE;
+    if !side.contains(&height) || !side.contains(&width) {
+        return Err(format!("images of {height} x {width}; sides are 1 to {MAX_SIDE}"));
+    }
+    Ok([count, height, width])
 }
 
 /// Parses images from any reader; never holds more than the header says.
@@ -83,12 +91,7 @@ fn open<T>(path: &Path, parse: fn(&mut dyn Read) -> Result<T, String>) -> Result
 /// # Errors
 /// What is wrong, in words.
 pub fn parse_images(r: &mut dyn Read) -> Result<Images, String> {
-    magic(r, MAGIC_IMAGES, "an image file")?;
-    let [count, height, width] = [number(r)?, number(r)?, number(r)?];
-    let side = 1..=MAX_SIDE;
-    if !side.contains(&height) || !side.contains(&width) {
-        return Err(format!("images of {height} x {width}; sides are 1 to {MAX_SIDE}"));
-    }
+    let [count, height, width] = parse_header(r)?;
     let bytes = u64::from(count) * u64::from(height) * u64::from(width);
     Ok(Images { height, width, pixels: data(r, bytes)? })
 }

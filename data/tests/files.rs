@@ -3,10 +3,21 @@
 #![allow(clippy::unwrap_used)]
 
 use mixnn_data::idx::{self, Images};
-use mixnn_data::{Batches, Data, DataError, Normalisation, Split, digits, micro_batches};
+use mixnn_data::{Batch, Batches, Data, DataError, Epoch, Pass, Place, Split, Values};
+use mixnn_data::{digits, micro_batches};
 use mixnn_model::DatasetSpec;
 use proptest::prelude::*;
 use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+fn open(spec: &DatasetSpec, folder: &Path) -> Result<Data, DataError> {
+    Data::open(spec, Some(&Place::from(folder)), &mut |_| {})
+}
+
+fn spec(json: &str) -> DatasetSpec {
+    serde_json::from_str(json).unwrap()
+}
 
 proptest! {
     #[test]
@@ -86,16 +97,52 @@ fn labels_must_go_with_images_and_classes() {
     idx::write_images(&at(idx::TRAIN_IMAGES), &images, false).unwrap();
     idx::write_images(&at(idx::TEST_IMAGES), &images, true).unwrap();
     idx::write_labels(&at(idx::TEST_LABELS), &[0, 1, 2], false).unwrap();
-    let spec: DatasetSpec = serde_json::from_str(r#"{"idx": {"classes": 3}}"#).unwrap();
-    let open = || Data::open(&spec, Some(folder.path())).map(|d| d.train.len());
-    assert!(matches!(open(), Err(DataError::Missing { name: idx::TRAIN_LABELS, .. })));
+    let spec = spec(r#"{"idx": {"classes": 3}}"#);
+    let samples = || open(&spec, folder.path()).map(|d| d.train.len());
+    assert!(matches!(samples(), Err(DataError::Missing { name: idx::TRAIN_LABELS, .. })));
     idx::write_labels(&at(idx::TRAIN_LABELS), &[0, 1], false).unwrap();
-    assert!(open().unwrap_err().to_string().contains("2 labels for the 3 images"));
+    assert!(samples().unwrap_err().to_string().contains("2 labels for the 3 images"));
     idx::write_labels(&at(idx::TRAIN_LABELS), &[0, 3, 1], false).unwrap();
-    assert!(open().unwrap_err().to_string().contains("label 1 is 3"));
+    assert!(samples().unwrap_err().to_string().contains("label 1 is 3"));
     idx::write_labels(&at(idx::TRAIN_LABELS), &[0, 2, 1], false).unwrap();
-    assert_eq!(open().unwrap(), 3);
-    assert!(matches!(Data::open(&spec, None), Err(DataError::NoFolder)));
+    assert_eq!(samples().unwrap(), 3);
+    let bytes = std::fs::read(at(idx::TRAIN_IMAGES)).unwrap();
+    std::fs::write(at(idx::TRAIN_IMAGES), &bytes[..27]).unwrap();
+    assert!(samples().unwrap_err().to_string().contains("ends after 11 of 12 bytes"));
+    assert!(matches!(Data::open(&spec, None, &mut |_| {}), Err(DataError::NoPlace("idx"))));
+}
+
+fn pass(batch: usize, epoch: Option<u32>, skip: u64) -> Pass {
+    let epoch = epoch.map(|number| Epoch { number, shuffle_key: [1; 32], augment_key: [2; 32] });
+    Pass { epoch, batch, least: 1, skip }
+}
+
+fn all(data: &Data, pass: Pass) -> Vec<Batch> {
+    Batches::new(Arc::clone(&data.train), pass).map(Result::unwrap).collect()
+}
+
+/// Packed files are read whole, others in pieces: the batches are the same, and so is each epoch when
+/// it is taken up in its middle.
+#[test]
+fn gzip_and_pieces_give_the_same_batches_and_a_cursor_takes_an_epoch_up() {
+    let made = digits::generate(0, Split::Train, 1500);
+    let of = |gzip: bool| {
+        let folder = tempfile::tempdir().unwrap();
+        let images = Images { height: 28, width: 28, pixels: made.pixels.clone() };
+        for (images_name, labels_name) in
+            [(idx::TRAIN_IMAGES, idx::TRAIN_LABELS), (idx::TEST_IMAGES, idx::TEST_LABELS)]
+        {
+            idx::write_images(&folder.path().join(images_name), &images, gzip).unwrap();
+            idx::write_labels(&folder.path().join(labels_name), &made.labels, gzip).unwrap();
+        }
+        let spec = spec(r#"{"idx": {"augment": {"horizontalFlip": true, "cropPadding": 2}}}"#);
+        let data = open(&spec, folder.path()).unwrap();
+        (all(&data, pass(64, Some(1), 0)), all(&data, pass(64, Some(1), 11)), folder)
+    };
+    let (whole, rest, _) = of(false);
+    assert_eq!(whole.len(), 24);
+    assert!(whole[11..] == rest[..]);
+    assert!(whole == of(true).0);
 }
 
 #[test]
@@ -134,7 +181,7 @@ fn the_normalisation_is_that_of_the_pixels() {
 fn digits_are_hard_for_a_linear_model() {
     let (train, test) =
         (digits::generate(0, Split::Train, 3000), digits::generate(0, Split::Test, 1000));
-    let size = train.sample_len();
+    let size = digits::SIDE * digits::SIDE;
     let mut weights = vec![0.0_f32; 10 * size];
     let scores = |weights: &[f32], pixels: &[u8]| -> Vec<f32> {
         let dot =
@@ -142,7 +189,7 @@ fn digits_are_hard_for_a_linear_model() {
         weights.chunks(size).map(dot).collect()
     };
     for _ in 0..8 {
-        for i in 0..train.len() {
+        for i in 0..train.labels.len() {
             let pixels = &train.pixels[i * size..(i + 1) * size];
             let s = scores(&weights, pixels);
             let most = s.iter().copied().fold(f32::MIN, f32::max);
@@ -156,26 +203,30 @@ fn digits_are_hard_for_a_linear_model() {
             }
         }
     }
-    let right = (0..test.len()).filter(|&i| {
+    let right = (0..test.labels.len()).filter(|&i| {
         let s = scores(&weights, &test.pixels[i * size..(i + 1) * size]);
         let best = (0..10).max_by(|&a, &b| s[a].total_cmp(&s[b])).unwrap();
         best == test.labels[i] as usize
     });
-    let accuracy = right.count() as f64 / test.len() as f64;
+    let accuracy = right.count() as f64 / test.labels.len() as f64;
     assert!((0.3..0.85).contains(&accuracy), "{accuracy}");
 }
 
 #[test]
 fn batches_come_in_order_and_normalised() {
-    let data = std::sync::Arc::new(digits::generate(0, Split::Train, 7));
-    let norm = Normalisation { mean: 0.5, std: 0.25 };
-    let batches: Vec<_> = Batches::new(data.clone(), (0..7).rev().collect(), 3, norm).collect();
-    assert_eq!(batches.iter().map(|b| b.labels.len()).collect::<Vec<_>>(), [3, 3, 1]);
-    assert_eq!(batches[0].labels[0], i64::from(data.labels[6]));
-    let pixel = f32::from(data.pixels[6 * 784]) / 255.0;
-    assert_eq!(batches[0].images[0].to_bits(), ((pixel - 0.5) / 0.25).to_bits());
-    // Dropping one early ends its thread.
-    drop(Batches::new(data, (0..7).collect(), 1, norm));
+    let spec = spec(r#"{"digits": {"train": 7, "test": 1}}"#);
+    let data = Data::open(&spec, None, &mut |_| {}).unwrap();
+    let made = digits::generate(0, Split::Train, 7);
+    let batches = all(&data, pass(3, None, 0));
+    assert_eq!(batches.iter().map(|b| b.len).collect::<Vec<_>>(), [3, 3, 1]);
+    let labels: Vec<i64> = made.labels.iter().map(|&l| i64::from(l)).collect();
+    assert_eq!(batches[0].targets, Values::I64(labels[..3].to_vec()));
+    let norm = digits::NORMALISATION;
+    let pixel = (f32::from(made.pixels[0]) / 255.0 - norm.mean) / norm.std;
+    let Values::F32(samples) = &batches[0].samples else { panic!("{:?}", batches[0].samples) };
+    assert_eq!(samples[0].to_bits(), pixel.to_bits());
+    // Dropping one early ends its threads.
+    drop(Batches::new(data.train, pass(1, Some(1), 0)));
 }
 
 #[test]
@@ -185,7 +236,7 @@ fn the_real_mnist_is_read() {
             .write_all(b"\nSKIPPED: REAL MNIST: set MIXNN_MNIST to the folder of its files\n");
         return;
     };
-    let spec: DatasetSpec = serde_json::from_str(r#"{"idx": {}}"#).unwrap();
-    let data = Data::open(&spec, Some(folder.as_ref())).unwrap();
-    assert_eq!((data.train.len(), data.test.len(), data.train.size), (60_000, 10_000, [28, 28]));
+    let data = open(&spec(r#"{"idx": {}}"#), folder.as_ref()).unwrap();
+    assert_eq!((data.train.len(), data.test.len()), (60_000, 10_000));
+    assert_eq!(data.train.shape(), [1, 28, 28]);
 }

@@ -1,14 +1,18 @@
 //! `mixnn-designer`: the owner's process.
 
 use clap::{Args, Parser, Subcommand};
+use mixnn_data::Place;
 use mixnn_designer::{
     DesignerError, Emitter, Prepared, Training, prepare, run_reference, run_training,
 };
-use mixnn_events::{Event, Failed, Outcome};
+use mixnn_events::{Event, Failed, Outcome, Reading};
 use mixnn_node::{LogFormat, NodeArgs};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Between two lines of progress while data are read.
+const TELL: Duration = Duration::from_millis(250);
 
 /// The owner's side of a model: trains and tests it over layer pods, or in one process.
 ///
@@ -52,9 +56,10 @@ struct ModelArgs {
     /// The MixNNModel.
     #[arg(short, long, value_name = "FILE")]
     file: PathBuf,
-    /// Folder of the data, where the model asks for IDX files.
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    /// Folder or object store of the data's files (DIR, s3://BUCKET/.., gs://.., az://..), where the
+    /// model does not say it.
+    #[arg(long, value_name = "PLACE")]
+    data: Option<Place>,
     /// File of the owner's 256-bit secret, made if it does not exist.
     #[arg(long, value_name = "FILE")]
     owner_secret: PathBuf,
@@ -64,8 +69,18 @@ struct ModelArgs {
 }
 
 impl ModelArgs {
-    fn prepare(&self) -> Result<Prepared, DesignerError> {
-        prepare(&self.file, self.data.as_deref(), &self.owner_secret)
+    fn prepare(&self, emit: &mut Emitter<std::io::Stdout>) -> Result<Prepared, DesignerError> {
+        let mut last = None;
+        let mut progress = |reading: &mixnn_data::Reading| {
+            let due = last.is_none_or(|at: Instant| at.elapsed() >= TELL)
+                || reading.done == reading.total;
+            if due {
+                last = Some(Instant::now());
+                let mixnn_data::Reading { what, done, total } = reading.clone();
+                emit.emit(&Event::Reading(Reading { what, done, total }));
+            }
+        };
+        prepare(&self.file, self.data.as_ref(), &self.owner_secret, &mut progress)
     }
 }
 
@@ -90,7 +105,7 @@ fn run(command: &Command, emit: &mut Emitter<std::io::Stdout>) -> Result<Outcome
         Command::Train { model, node, stall } => {
             let started = mixnn_node::start(node)?;
             let profile = mixnn_nn::profile::pin()?;
-            let prepared = model.prepare()?;
+            let prepared = model.prepare(emit)?;
             let weights = model.weights.as_deref();
             let training = Training {
                 prepared: &prepared,
@@ -108,7 +123,8 @@ fn run(command: &Command, emit: &mut Emitter<std::io::Stdout>) -> Result<Outcome
             }
             mixnn_node::init_logging(LogFormat::Text);
             mixnn_nn::profile::pin()?;
-            run_reference(&model.prepare()?, model.weights.as_deref(), emit)
+            let prepared = model.prepare(emit)?;
+            run_reference(&prepared, model.weights.as_deref(), emit)
         }
     }
 }

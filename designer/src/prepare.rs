@@ -2,9 +2,11 @@
 
 use crate::{DesignerError, secret};
 use mixnn_crds::RelaysSpec;
-use mixnn_data::{Batch, Batches, Data, micro_batches, shuffled};
+use mixnn_data::{
+    Batch, Batches, Data, DataError, Epoch, Pass, Place, Progress, Values, micro_batches,
+};
 use mixnn_events::{Mode, Plan};
-use mixnn_model::Model;
+use mixnn_model::{Labels, Model};
 use mixnn_nn::{MicroBatch, NnError, Numbers, OwnerSecret, batch_tensor};
 use std::path::Path;
 
@@ -20,13 +22,20 @@ pub struct Prepared {
     pub owner: OwnerSecret,
 }
 
-/// Reads and checks everything before anything is started.
+/// Reads and checks everything before anything is started. `data` is the place of the data's files,
+/// if it is another than the model says; `progress` is told how far they have been read.
 ///
 /// # Errors
 /// What is wrong.
-pub fn prepare(file: &Path, data: Option<&Path>, owner: &Path) -> Result<Prepared, DesignerError> {
+pub fn prepare(
+    file: &Path,
+    data: Option<&Place>,
+    owner: &Path,
+    progress: Progress<'_>,
+) -> Result<Prepared, DesignerError> {
     let spec = mixnn_crds::parse_file(file)?.spec;
-    let data = Data::open(&spec.training.dataset, data)?;
+    let place = mixnn_data::place_of(&spec.training, data)?;
+    let data = Data::open(&spec.training.dataset, place.as_ref(), progress)?;
     let model = Model::new(spec.layers, spec.training, &data.sample_shape()?, &data.labels());
     let file = file.display().to_string();
     let model = model.map_err(|problems| DesignerError::Model { file, problems })?;
@@ -35,7 +44,7 @@ pub fn prepare(file: &Path, data: Option<&Path>, owner: &Path) -> Result<Prepare
     if prepared.steps_per_epoch() == 0 {
         let (n, m) = (prepared.data.train.len(), prepared.micro_batches());
         let problem = format!("{n} training samples, fewer than the {m} of training.microBatches");
-        return Err(mixnn_data::DataError::Mismatch(problem).into());
+        return Err(DataError::Mismatch(problem).into());
     }
     Ok(prepared)
 }
@@ -68,26 +77,27 @@ impl Prepared {
 
     /// Steps of an epoch: the last batch may be smaller, but has a sample for every micro-batch.
     pub fn steps_per_epoch(&self) -> u64 {
-        let (n, size) = (self.data.train.len(), self.batch_size());
+        let (n, size) = (self.data.train.len() as usize, self.batch_size());
         (n / size + usize::from(n % size >= self.micro_batches())) as u64
     }
 
-    /// The batches of an epoch, from 1, in the order that the owner's secret gives.
-    pub fn training_batches(&self, epoch: u32) -> Batches {
-        let data = &self.data;
-        let mut order = shuffled(&self.owner.shuffle_key(), epoch, data.train.len());
-        let rest = order.len() % self.batch_size();
-        if rest < self.micro_batches() {
-            order.truncate(order.len() - rest);
-        }
-        Batches::new(data.train.clone(), order, self.batch_size(), data.norm)
+    /// The batches of an epoch, from 1, in the order that the owner's secret gives; the first `done`
+    /// of them are left out, so that an epoch is taken up where it was left.
+    pub fn training_batches(&self, epoch: u32, done: u64) -> Batches {
+        let epoch = Epoch {
+            number: epoch,
+            shuffle_key: self.owner.shuffle_key(),
+            augment_key: self.owner.augment_key(),
+        };
+        let (batch, least) = (self.batch_size(), self.micro_batches());
+        let pass = Pass { epoch: Some(epoch), batch, least, skip: done };
+        Batches::new(self.data.train.clone(), pass)
     }
 
     /// The test set in order, in batches of a micro-batch's size.
     pub fn test_batches(&self) -> Batches {
-        let data = &self.data;
-        let order = (0..data.test.len() as u32).collect();
-        Batches::new(data.test.clone(), order, self.micro_batch_size(), data.norm)
+        let pass = Pass { epoch: None, batch: self.micro_batch_size(), least: 1, skip: 0 };
+        Batches::new(self.data.test.clone(), pass)
     }
 
     /// A batch as tensors, in parts.
@@ -95,12 +105,13 @@ impl Prepared {
     /// # Errors
     /// No memory.
     pub fn cut(&self, batch: &Batch) -> Result<Vec<MicroBatch>, NnError> {
-        let size = self.data.train.sample_len();
+        let data = &self.data.train;
         let part = |range: std::ops::Range<usize>| {
-            let images = &batch.images[range.start * size..range.end * size];
-            self.tensors(images, &batch.labels[range])
+            let of = |size: usize| range.start * size..range.end * size;
+            let samples = batch.samples.slice(of(data.sample_len()));
+            self.tensors(&samples, &batch.targets.slice(of(data.target_len())))
         };
-        micro_batches(batch.labels.len(), self.micro_batches()).into_iter().map(part).collect()
+        micro_batches(batch.len, self.micro_batches()).into_iter().map(part).collect()
     }
 
     /// A batch as tensors.
@@ -108,13 +119,19 @@ impl Prepared {
     /// # Errors
     /// No memory.
     pub fn whole(&self, batch: &Batch) -> Result<MicroBatch, NnError> {
-        self.tensors(&batch.images, &batch.labels)
+        self.tensors(&batch.samples, &batch.targets)
     }
 
-    fn tensors(&self, images: &[f32], labels: &[i64]) -> Result<MicroBatch, NnError> {
+    fn tensors(&self, samples: &Values, targets: &Values) -> Result<MicroBatch, NnError> {
         let sample = self.model.layers()[0].input.sizes();
-        let inputs = batch_tensor(Numbers::Real(images), labels.len(), sample)?;
-        let labels = batch_tensor(Numbers::Whole(labels), labels.len(), &[])?;
+        let n = samples.len() / self.data.train.sample_len().max(1);
+        let inputs = batch_tensor(numbers(samples), n, sample)?;
+        let target = match self.model.labels() {
+            Labels::Class { .. } => Vec::new(),
+            Labels::Tokens { length, .. } => vec![*length],
+            Labels::Values(shape) | Labels::Bits(shape) => shape.clone(),
+        };
+        let labels = batch_tensor(numbers(targets), n, &target)?;
         Ok(MicroBatch { inputs, labels })
     }
 
@@ -124,12 +141,19 @@ impl Prepared {
         Plan {
             layers: self.model.layers().iter().map(|l| l.spec.name.clone()).collect(),
             parameters: self.model.parameter_count() as u64,
-            train_samples: self.data.train.len() as u64,
-            test_samples: self.data.test.len() as u64,
+            train_samples: self.data.train.len(),
+            test_samples: self.data.test.len(),
             epochs: training.epochs,
             steps: self.total_steps(),
             micro_batches: training.micro_batches,
             mode,
         }
+    }
+}
+
+const fn numbers(values: &Values) -> Numbers<'_> {
+    match values {
+        Values::F32(v) => Numbers::Real(v.as_slice()),
+        Values::I64(v) => Numbers::Whole(v.as_slice()),
     }
 }

@@ -26,7 +26,8 @@ pub fn run<W: Write>(
     'epochs: for epoch in 1..=prepared.model.training().epochs {
         emit.emit(&Event::Phase(Phase::Training));
         watch.resume();
-        for batch in prepared.training_batches(epoch) {
+        for batch in prepared.training_batches(epoch, 0) {
+            let batch = batch?;
             let report = model.train(&prepared.cut(&batch)?)?;
             number += 1;
             emit.emit(&Event::Step(Step {
@@ -35,7 +36,7 @@ pub fn run<W: Write>(
                 loss: report.loss,
                 answers: report.tally.answers,
                 correct: report.tally.correct,
-                samples: batch.labels.len() as u32,
+                samples: batch.len as u32,
                 milliseconds: watch.lap(),
             }));
             if judge.is_due(number) {
@@ -59,7 +60,7 @@ pub fn run<W: Write>(
 fn test(prepared: &Prepared, model: &Reference, epoch: u32) -> Result<Tested, DesignerError> {
     let mut sum = TestSum::new(epoch);
     for batch in prepared.test_batches() {
-        let batch = prepared.whole(&batch)?;
+        let batch = prepared.whole(&batch?)?;
         let samples = batch.labels.size()[0] as usize;
         let outputs = model.evaluate(&batch.inputs)?;
         sum.add(evaluate(&prepared.model.training().loss, &outputs, &batch.labels)?, samples);

@@ -39,7 +39,7 @@ pub(crate) struct Stepper<'m, 'b, 'p> {
 impl Stepper<'_, '_, '_> {
     /// Sends a batch's inputs (and labels, where the last layer computes the loss).
     pub(crate) fn inject(&self, number: u64, batch: &Batch) -> Result<Flight, DesignerError> {
-        let samples = batch.labels.len();
+        let samples = batch.len;
         let mut flight = Flight {
             number,
             batch: self.prepared.cut(batch)?,

@@ -8,6 +8,7 @@ use crate::ring::{Ring, Setup, check_sizes};
 use crate::step::{Flight, Stepper};
 use crate::watch::{StepWatch, TestSum};
 use crate::{DesignerError, Emitter, Prepared};
+use mixnn_data::Batches;
 use mixnn_events::{Event, Mode, Outcome, Phase, Step, Tested};
 use mixnn_model::{Element, LossPlacement};
 use mixnn_nn::{evaluate, merge_exports, model_digest, tensor_from_wire, tensor_to_wire};
@@ -184,14 +185,11 @@ fn run_epoch<W: Write>(
     emit: &mut Emitter<W>,
 ) -> Result<bool, DesignerError> {
     let (prepared, stall) = (training.prepared, training.stall);
-    let mut batches = prepared.training_batches(epoch);
+    let mut batches = prepared.training_batches(epoch, 0);
     emit.emit(&Event::Phase(Phase::Training));
     course.watch.resume();
     let mut stepper = Stepper { mailbox, prepared, committed: course.committed, stall };
-    let mut next = |stepper: &Stepper<'_, '_, '_>, number| {
-        batches.next().map(|batch| stepper.inject(number, &batch)).transpose()
-    };
-    let mut flight = next(&stepper, course.committed + 1)?;
+    let mut flight = next_flight(&stepper, &mut batches, course.committed + 1)?;
     while let Some(mut current) = flight.take() {
         while !stepper.propagate(&mut current)? {
             stepper.again(&mut current)?;
@@ -199,7 +197,7 @@ fn run_epoch<W: Write>(
         let number = current.number();
         let due = course.judge.is_due(number);
         if !due {
-            flight = next(&stepper, number + 1)?;
+            flight = next_flight(&stepper, &mut batches, number + 1)?;
         }
         while !stepper.commit(&current)? {
             redo(&mut stepper, &mut current, flight.as_mut())?;
@@ -216,10 +214,19 @@ fn run_epoch<W: Write>(
             }
             emit.emit(&Event::Phase(Phase::Training));
             course.watch.resume();
-            flight = next(&stepper, number + 1)?;
+            flight = next_flight(&stepper, &mut batches, number + 1)?;
         }
     }
     Ok(false)
+}
+
+/// Reads a batch and sends its inputs.
+fn next_flight(
+    stepper: &Stepper<'_, '_, '_>,
+    batches: &mut Batches,
+    number: u64,
+) -> Result<Option<Flight>, DesignerError> {
+    batches.next().transpose()?.map(|batch| stepper.inject(number, &batch)).transpose()
 }
 
 /// A step whose gradients had all left was lost: once more, and then the one behind it.
@@ -262,7 +269,7 @@ fn test(
         while on_their_way.len() < prepared.in_flight()
             && let Some((number, batch)) = batches.next()
         {
-            let batch = prepared.whole(&batch)?;
+            let batch = prepared.whole(&batch?)?;
             let micro_batch = (number % prepared.in_flight()) as u32;
             let payload = tensor_to_wire(&batch.inputs)?;
             mailbox.send(Kind::Evaluation, number as u64, micro_batch, payload);

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "camelCase")]
 pub enum Event {
+    /// The data are being read, before anything else.
+    Reading(Reading),
     /// What is going to happen.
     Plan(Plan),
     /// Another phase begins.
@@ -26,6 +28,18 @@ pub enum Event {
     Done(Outcome),
     /// It did not: the last line.
     Failed(Failed),
+}
+
+/// How far the data have been read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reading {
+    /// Which files.
+    pub what: String,
+    /// Bytes so far.
+    pub done: u64,
+    /// Bytes in all.
+    pub total: u64,
 }
 
 /// What is going to happen.

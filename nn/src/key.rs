@@ -7,6 +7,7 @@
 //! seed of a mask = HKDF-SHA256(layer key,    info "mixnn v1 dropout" || op u32 || step u64 || micro-batch u32
 //!                                                  || place within the op)
 //! shuffle key    = HKDF-SHA256(owner secret, info "mixnn v1 shuffle"), 32 bytes
+//! augment key    = HKDF-SHA256(owner secret, info "mixnn v1 augment"), 32 bytes
 //! ```
 //!
 //! Extract with an empty salt (RFC 5869), integers big-endian; a seed is read big-endian and given to
@@ -38,6 +39,11 @@ impl OwnerSecret {
     /// The key by which training data are shuffled.
     pub fn shuffle_key(&self) -> [u8; 32] {
         derive(&self.0, &[b"mixnn v1 shuffle"])
+    }
+
+    /// The key of what augmentation changes in training data.
+    pub fn augment_key(&self) -> [u8; 32] {
+        derive(&self.0, &[b"mixnn v1 augment"])
     }
 
     /// The key of the digest over all layers.

@@ -86,6 +86,10 @@ impl Children {
         command.stdin(Stdio::null()).stdout(out).stderr(Stdio::piped());
         // A group of its own, so that Ctrl-C reaches only this process, which then ends all in order.
         command.process_group(0).env_clear().envs(environment());
+        if events.is_some() {
+            // The owner's process reads the data, perhaps from an object store.
+            command.envs(mixnn_data::store_settings());
+        }
         let mut child =
             command.spawn().with_context(|| format!("starting {}", program.display()))?;
         let pid =

@@ -96,6 +96,7 @@ fn print(format: Format, json: &impl serde::Serialize, text: impl FnOnce() -> St
     output::line(match format {
         Format::Text => text(),
         Format::Json => serde_json::to_string_pretty(json).unwrap_or_default(),
+        Format::Yaml => mixnn_crds::yaml_of(json).unwrap_or_default().trim_end().to_owned(),
     });
 }
 
@@ -189,7 +190,8 @@ fn model_flags(
         folder.path().join(weights).into(),
     ];
     if let Some(data) = &args.data {
-        flags.extend(["--data".into(), absolute(data)?.into()]);
+        let place = data.absolute().with_context(|| format!("the path {data}"))?;
+        flags.extend(["--data".into(), place.to_flag()]);
     }
     Ok(flags)
 }

@@ -1,7 +1,7 @@
 //! What can be wrong with a dataset before any file is read.
 
 use super::{ColumnsSpec, DatasetSpec, FilesSpec, TargetSpec, TokenFormat, TokensSpec};
-use crate::{Channels, ModelError, Shape, limits};
+use crate::{ModelError, Shape, limits};
 
 /// Collects problems under a path.
 struct Check {
@@ -161,30 +161,29 @@ impl DatasetSpec {
         check.out
     }
 
-    /// Shape of a sample, where the specification alone tells it.
+    /// Shape of a sample, where the specification alone tells it: not for IDX files, and not for a
+    /// column of text whose vocabulary is a file.
     pub fn declared_shape(&self) -> Option<Shape> {
-        let sizes = match self {
-            Self::Digits(_) => vec![1, 28, 28],
+        let shape = match self {
+            Self::Digits(_) => Shape::new([1, 28, 28]),
             Self::Idx(_) => return None,
             Self::Images(d) => {
-                vec![channels(d.channels), d.size[0] as usize, d.size[1] as usize]
+                Shape::new([d.channels.count(), d.size[0] as usize, d.size[1] as usize])
             }
-            Self::Csv(d) => columns(&d.columns),
-            Self::Parquet(d) => columns(&d.columns),
-            Self::Tokens(d) => vec![d.context as usize],
+            Self::Csv(d) => return columns(&d.columns),
+            Self::Parquet(d) => return columns(&d.columns),
+            Self::Tokens(d) => Shape::tokens(d.context as usize, d.vocabulary_size as usize),
         };
-        Shape::new(sizes).ok()
+        shape.ok()
     }
 }
 
-const fn channels(channels: Channels) -> usize {
-    channels.count()
-}
-
-fn columns(columns: &ColumnsSpec) -> Vec<usize> {
-    match &columns.text {
-        Some(text) => vec![text.length as usize],
-        None if columns.shape.is_empty() => vec![columns.features.len()],
-        None => columns.shape.iter().map(|&s| s as usize).collect(),
-    }
+fn columns(columns: &ColumnsSpec) -> Option<Shape> {
+    let shape = match &columns.text {
+        Some(text) if text.vocabulary.is_some() => return None,
+        Some(text) => Shape::tokens(text.length as usize, 256),
+        None if columns.shape.is_empty() => Shape::new([columns.features.len()]),
+        None => Shape::new(columns.shape.iter().map(|&s| s as usize).collect::<Vec<_>>()),
+    };
+    shape.ok()
 }
