@@ -1,6 +1,6 @@
 //! The tensors that a model has.
 
-use mixnn_model::Model;
+use mixnn_model::{BufferKind, Model};
 use safetensors::Dtype;
 
 /// A tensor that a file must hold.
@@ -18,20 +18,25 @@ pub struct Expected {
     pub dtype: Dtype,
 }
 
-/// The tensors of a model, in its order.
+/// The tensors of a model, parameters and buffers, in its order.
 pub fn expected(model: &Model) -> Vec<Expected> {
     let mut all = Vec::new();
     for (place, layer) in model.layers().iter().enumerate() {
-        for (op, parameter) in layer.parameters() {
-            let within = format!("{op}.{}", parameter.name);
-            all.push(Expected {
-                layer: place,
-                name: format!("{}.{within}", layer.spec.name),
-                within,
-                shape: parameter.shape.iter().map(|&s| s as usize).collect(),
-                dtype: Dtype::F32,
-            });
+        let parameters = layer.parameters().map(|(op, p)| (op, p.name, p.shape, Dtype::F32));
+        let buffers = layer.buffers().map(|(op, b)| (op, b.name, b.shape, dtype(b.kind)));
+        for (op, name, shape, dtype) in parameters.chain(buffers) {
+            let within = format!("{op}.{name}");
+            let name = format!("{}.{within}", layer.spec.name);
+            let shape = shape.iter().map(|&s| s as usize).collect();
+            all.push(Expected { layer: place, name, within, shape, dtype });
         }
     }
     all
+}
+
+const fn dtype(kind: BufferKind) -> Dtype {
+    match kind {
+        BufferKind::Zeros | BufferKind::Ones => Dtype::F32,
+        BufferKind::Count => Dtype::I64,
+    }
 }

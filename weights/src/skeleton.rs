@@ -81,8 +81,10 @@ fn add(out: &mut Skeleton, module: &str, parameters: &BTreeMap<String, Vec<usize
     let bias = parameters.contains_key("bias");
     let op = match (shape("weight"), parameters.contains_key("running_mean")) {
         (Some(&[n]), true) => {
-            out.unknown.push(format!("layer {name}: batchNorm1d or batchNorm2d, eps and momentum"));
-            Some(json!({ "batchNorm2d": { "features": n } }))
+            out.unknown.push(format!(
+                "layer {name}: eps and momentum of batchNorm (taken for their defaults)"
+            ));
+            Some(json!({ "batchNorm": { "channels": n } }))
         }
         (Some(sizes), _) if sizes.len() == 1 => {
             out.unknown.push(format!(
@@ -92,14 +94,20 @@ fn add(out: &mut Skeleton, module: &str, parameters: &BTreeMap<String, Vec<usize
         }
         (Some(&[rows, columns]), _) if module.to_lowercase().contains("emb") && !bias => {
             out.unknown.push(format!("layer {name}: taken for an embedding because of its name"));
-            Some(json!({ "embedding": { "tokens": rows, "features": columns } }))
+            Some(json!({ "embedding": { "count": rows, "size": columns } }))
         }
         (Some(&[outputs, inputs]), _) => Some(linear(inputs, outputs, bias)),
+        (Some(&[outputs, inputs, kernel]), _) => {
+            out.unknown.push(format!(
+                "layer {name}: stride, padding and groups of conv1d (taken for 1, 0 and 1)"
+            ));
+            Some(convolution("conv1d", inputs, outputs, kernel, bias))
+        }
         (Some(&[outputs, inputs, height, width]), _) if height == width => {
             out.unknown.push(format!(
                 "layer {name}: stride, padding and groups of conv2d (taken for 1, 0 and 1)"
             ));
-            Some(conv2d(inputs, outputs, height, bias))
+            Some(convolution("conv2d", inputs, outputs, height, bias))
         }
         _ => None,
     };
@@ -125,12 +133,12 @@ fn linear(inputs: usize, outputs: usize, bias: bool) -> Value {
     json!({ "linear": op })
 }
 
-fn conv2d(inputs: usize, outputs: usize, kernel: usize, bias: bool) -> Value {
+fn convolution(name: &str, inputs: usize, outputs: usize, kernel: usize, bias: bool) -> Value {
     let mut op = json!({ "in": inputs, "out": outputs, "kernel": kernel });
     if !bias {
         op["bias"] = json!(false);
     }
-    json!({ "conv2d": op })
+    json!({ name: op })
 }
 
 /// A DNS label: what else a name has becomes a dash.

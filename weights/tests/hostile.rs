@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use mixnn_model::{LayerSpec, Model, Shape, TrainingSpec};
+use mixnn_model::{Labels, LayerSpec, Model, Shape, TrainingSpec};
 use mixnn_weights::{Problem, Rename, WeightsError, largest_file, skeleton, split};
 use proptest::prelude::*;
 use safetensors::Dtype;
@@ -13,14 +13,11 @@ fn model() -> Model {
     let layers = r#"[
         {"name": "conv", "ops": [{"conv2d": {"in": 1, "out": 2, "kernel": 3}}, {"relu": {}}, {"flatten": {}}]},
         {"name": "last", "ops": [{"linear": {"in": 8, "out": 10}}]}]"#;
-    let training = r#"{"dataset": {"digits": {"train": 10, "test": 10}}, "batchSize": 2, "epochs": 1, "optimizer": {"sgd": {"lr": 0.1}}}"#;
+    let training = r#"{"dataset": {"digits": {"train": 10, "test": 10}}, "batchSize": 2, "microBatches": 1, "epochs": 1, "optimizer": {"sgd": {"lr": 0.1}}}"#;
     let layers: Vec<LayerSpec> = serde_json::from_str(layers).unwrap();
     let training: TrainingSpec = serde_json::from_str(training).unwrap();
-    mixnn_model_of(layers, training)
-}
-
-fn mixnn_model_of(layers: Vec<LayerSpec>, training: TrainingSpec) -> Model {
-    Model::new(layers, training, &Shape::new([1, 4, 4]).unwrap(), 10).unwrap()
+    let sample = Shape::new([1, 4, 4]).unwrap();
+    Model::new(layers, training, &sample, &Labels::Class { classes: 10 }).unwrap()
 }
 
 type Tensors = Vec<(String, Dtype, Vec<usize>, Vec<u8>)>;
@@ -128,6 +125,32 @@ fn headers_that_lie_are_refused() {
         assert!(matches!(error.0[0], Problem::File(_)), "case {i}: {error}");
         assert!(skeleton(case).is_err(), "case {i}");
     }
+}
+
+#[test]
+fn every_operation_of_a_skeleton_is_one_of_the_models() {
+    let of = |name: &str, shape: &[usize]| {
+        (name.to_owned(), Dtype::F32, shape.to_vec(), vec![0; 4 * shape.iter().product::<usize>()])
+    };
+    let all = vec![
+        of("bn.weight", &[4]),
+        of("bn.bias", &[4]),
+        of("bn.running_mean", &[4]),
+        of("bn.running_var", &[4]),
+        of("conv.weight", &[2, 1, 3, 3]),
+        of("emb.weight", &[7, 5]),
+        of("fc.weight", &[3, 2]),
+        of("ln.weight", &[6]),
+        of("ln.bias", &[6]),
+        of("wave.weight", &[2, 1, 3]),
+    ];
+    let found = skeleton(&file(&all)).unwrap();
+    let names = found.layers.iter().flat_map(|l| &l.ops).map(|op| {
+        let op: mixnn_model::Op = serde_json::from_value(op.clone()).unwrap();
+        op.name()
+    });
+    let expected = ["batchNorm", "conv2d", "embedding", "linear", "layerNorm", "conv1d"];
+    assert_eq!(names.collect::<Vec<_>>(), expected);
 }
 
 #[test]
