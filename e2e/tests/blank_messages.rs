@@ -9,7 +9,7 @@
 mod common;
 
 use clap::Parser;
-use common::{LENET5, Spec, bin_dir, mixnn, stderr};
+use common::{LENET5, Spec, mixnn, stderr, with_wrapper};
 use mixnn_layer_pod::{Done, Lane, Machine};
 use mixnn_nn::LayerKey;
 use mixnn_node::{NodeArgs, RegistryClient};
@@ -19,7 +19,6 @@ use mixnn_protocol::{KeyPair, Kind, SystemRng, tensor};
 use mixnn_transport::{Endpoint, EndpointConfig, Event, Limits};
 use serde_json::{Value, json};
 use std::collections::HashSet;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -129,18 +128,13 @@ fn first(end: &LaneEnd) -> Option<String> {
 
 /// Runs a model whose layers are all played by [`plays_a_layer`]; gives their records.
 fn records(spec: &Spec) -> Vec<Vec<Value>> {
-    let (bin, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    for program in ["mixnn-designer", "mixnn-relay"] {
-        std::os::unix::fs::symlink(bin_dir().join(program), bin.path().join(program)).unwrap();
-    }
+    let out = tempfile::tempdir().unwrap();
     let script = format!(
-        "#!/bin/sh\n{FLAGS}=\"$*\" {FOLDER}='{}' exec '{}' --ignored --exact plays_a_layer --nocapture\n",
+        "{FLAGS}=\"$*\" {FOLDER}='{}' exec '{}' --ignored --exact plays_a_layer --nocapture",
         out.path().display(),
         std::env::current_exe().unwrap().display()
     );
-    let layer = bin.path().join("mixnn-layer");
-    std::fs::write(&layer, script).unwrap();
-    std::fs::set_permissions(&layer, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let bin = with_wrapper("mixnn-layer", &script);
     let folder = tempfile::tempdir().unwrap();
     let file = spec.write(folder.path());
     let mut run = mixnn(folder.path());

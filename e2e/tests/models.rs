@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Spec, compare};
+use common::{Spec, assert_same_bits, compare};
 
 const CONVNET: &str = r#"[
     {"name": "stem", "ops": [{"conv2d": {"in": 1, "out": 6, "kernel": 5, "stride": 2}}, {"groupNorm": {"groups": 3, "channels": 6}}, {"gelu": {}}]},
@@ -24,14 +24,6 @@ const TRANSFORMER: &str = r#"[
 const ADAMW: &str = r#"{"adamw": {"lr": 0.01, "weightDecay": 0.05}}"#;
 const COSINE: &str = r#", "schedule": {"warmupSteps": 5, "decay": {"cosine": {"floor": 0.1}}},
     "parameterGroups": [{"roles": ["Bias", "Norm"], "weightDecay": 0}]"#;
-
-fn assert_same_bits(spec: &Spec) {
-    let result = compare(spec);
-    let (distributed, reference) = (&result["distributed"], &result["reference"]);
-    assert!(distributed["steps"].as_u64().unwrap() >= 30, "{result:#}");
-    assert_eq!(distributed["digest"], reference["digest"], "{result:#}");
-    assert_eq!(distributed["tested"], reference["tested"], "{result:#}");
-}
 
 fn convnet() -> Spec {
     Spec { layers: CONVNET, optimizer: ADAMW, more: COSINE, hops: 1, relays: 1, ..Spec::default() }

@@ -4,18 +4,9 @@
 
 mod common;
 
-use common::{ADAM, LENET5, MLP, SGD, Spec, bin_dir, compare};
+use common::{ADAM, LENET5, MLP, SGD, Spec, assert_same_bits, bin_dir};
 use serde_json::Value;
 use std::process::Command;
-
-fn assert_same_bits(spec: &Spec) {
-    let result = compare(spec);
-    let (distributed, reference) = (&result["distributed"], &result["reference"]);
-    assert!(distributed["steps"].as_u64().unwrap() >= 30, "{result:#}");
-    assert_eq!(distributed["digest"], reference["digest"], "{result:#}");
-    assert_eq!(distributed["tested"], reference["tested"], "{result:#}");
-    assert_eq!(result["sameBits"], true);
-}
 
 #[test]
 fn lenet5_sgd_four_micro_batches_three_hops() {

@@ -4,9 +4,8 @@
 
 mod common;
 
-use common::{LENET5, Running, Spec, bin_dir, long, mixnn, run, runner_pid, signal, stderr};
+use common::{LENET5, Running, Spec, long, mixnn, run, runner_pid, signal, stderr, with_wrapper};
 use rustix::process::Signal;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Runs a model's text and gives the error, which must be the last thing said.
@@ -74,20 +73,6 @@ fn a_truncated_data_file_is_named() {
 fn a_loss_that_is_not_finite_ends_the_training() {
     let said = error_of(&model().replace("\"lr\": 0.03", "\"lr\": 1e30"), &[]);
     assert!(said.contains("the loss is not finite") && said.contains("learning rate"), "{said}");
-}
-
-/// Programs of one name replaced by a script that may call the real one.
-fn with_wrapper(name: &str, script: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for program in ["mixnn-designer", "mixnn-layer", "mixnn-relay"] {
-        std::os::unix::fs::symlink(bin_dir().join(program), folder.path().join(program)).unwrap();
-    }
-    let path = folder.path().join(name);
-    std::fs::remove_file(&path).unwrap();
-    let real = bin_dir().join(name).display().to_string();
-    std::fs::write(&path, format!("#!/bin/sh\n{}\n", script.replace("REAL", &real))).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    folder
 }
 
 fn run_with(bin: &Path, spec: &Spec) -> String {

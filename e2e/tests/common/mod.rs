@@ -4,6 +4,7 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -115,6 +116,30 @@ pub fn compare(spec: &Spec) -> Value {
         run(folder.path(), &["run", "--compare", "-o", "json", "-f", file.to_str().unwrap()]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     serde_json::from_str(&text).unwrap_or_else(|_| panic!("no result: {text}\n{}", stderr(&output)))
+}
+
+/// At least 30 steps over processes and relays, with the bits and the test results of one process.
+pub fn assert_same_bits(spec: &Spec) {
+    let result = compare(spec);
+    let (distributed, reference) = (&result["distributed"], &result["reference"]);
+    assert!(distributed["steps"].as_u64().unwrap() >= 30, "{result:#}");
+    assert_eq!(distributed["digest"], reference["digest"], "{result:#}");
+    assert_eq!(distributed["tested"], reference["tested"], "{result:#}");
+    assert_eq!(result["sameBits"], true);
+}
+
+/// Programs of one name replaced by a script that may call the real one.
+pub fn with_wrapper(name: &str, script: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for program in ["mixnn-designer", "mixnn-layer", "mixnn-relay"] {
+        std::os::unix::fs::symlink(bin_dir().join(program), folder.path().join(program)).unwrap();
+    }
+    let path = folder.path().join(name);
+    std::fs::remove_file(&path).unwrap();
+    let real = bin_dir().join(name).display().to_string();
+    std::fs::write(&path, format!("#!/bin/sh\n{}\n", script.replace("REAL", &real))).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    folder
 }
 
 /// A run on its way, with its children.
