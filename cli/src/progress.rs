@@ -2,7 +2,7 @@
 
 use crate::{output, table};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use mixnn_events::{Event, Mode, Phase, Plan, Reading, Step};
+use mixnn_events::{Event, Mode, Phase, Plan, Privacy, Reading, Step};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -71,7 +71,8 @@ impl Progress {
         self.bar.set_length(plan.steps);
         let place = match &plan.mode {
             Mode::Reference => "in one process".to_owned(),
-            Mode::Distributed { relays, hops, suite, warnings } => {
+            Mode::Distributed { relays, hops, suite, warnings, privacy } => {
+                self.privacy(privacy);
                 warnings.iter().for_each(|w| self.bar.suspend(|| output::warning(w)));
                 format!(
                     "{} layer processes, {relays} mix relays, {hops} hops, {suite}",
@@ -89,6 +90,16 @@ impl Progress {
             plan.steps,
             plan.micro_batches
         ));
+    }
+
+    fn privacy(&self, privacy: &Privacy) {
+        let rate = match (privacy.cells_per_second, privacy.control_cells_per_second) {
+            (Some(bulk), Some(control)) => {
+                format!(" at {bulk} cells/s, {control} on control lanes")
+            }
+            _ => String::new(),
+        };
+        self.say(&format!("{}: cover {}{rate}: {}", self.title, privacy.cover, privacy.sentence));
     }
 
     fn phase(&mut self, phase: Phase) {

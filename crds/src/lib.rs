@@ -8,7 +8,7 @@ mod validate;
 
 pub use file::{FileError, parse_file, parse_str};
 pub use kube::CustomResourceExt;
-pub use mixnnmodel::{MixNNModel, MixNNModelSpec, RelaysSpec, SuiteName};
+pub use mixnnmodel::{CoverRate, CoverTraffic, MixNNModel, MixNNModelSpec, RelaysSpec, SuiteName};
 pub use validate::{Document, Position, Problem};
 
 /// The generated CustomResourceDefinition, as YAML with a comment on where it comes from.

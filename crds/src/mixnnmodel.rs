@@ -40,6 +40,13 @@ pub struct RelaysSpec {
     #[serde(default = "three")]
     #[schemars(range(min = 1, max = 5))]
     pub hops: u32,
+    /// Whether lanes carry cover traffic. Without it message sizes and times show on every link, and a
+    /// few steps suffice to tell which links belong together.
+    #[serde(default)]
+    pub cover_traffic: CoverTraffic,
+    /// Cells a second of each lane under `coverTraffic: ConstantRate`. Default: auto.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<CoverRate>,
     /// HPKE suite of all keys.
     #[serde(default)]
     pub suite: SuiteName,
@@ -54,8 +61,39 @@ const fn three() -> u32 {
 
 impl Default for RelaysSpec {
     fn default() -> Self {
-        Self { replicas: six(), hops: three(), suite: SuiteName::default() }
+        Self {
+            replicas: six(),
+            hops: three(),
+            cover_traffic: CoverTraffic::None,
+            rate: None,
+            suite: SuiteName::default(),
+        }
     }
+}
+
+/// When cells leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum CoverTraffic {
+    /// At once: fastest; sizes, counts and times of messages show.
+    #[default]
+    None,
+    /// One cell a slot on every lane, real or dummy: sizes, counts and times show nothing.
+    ConstantRate,
+}
+
+/// Cells a second of each lane under constant-rate cover.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum CoverRate {
+    /// The fastest class that half of the CPU carries.
+    Auto {},
+    /// By hand.
+    #[serde(rename_all = "camelCase")]
+    Fixed {
+        /// Cells of 16 KiB on each lane of activations or gradients; control lanes take a sixteenth.
+        #[schemars(range(min = 1, max = 10000))]
+        cells_per_second: u32,
+    },
 }
 
 /// HPKE suites.
@@ -73,6 +111,18 @@ impl RelaysSpec {
     pub fn problem(&self) -> Option<String> {
         if !(1..=5).contains(&self.hops) {
             return Some(format!("spec.relays.hops is {}; it must be from 1 to 5", self.hops));
+        }
+        if let Some(CoverRate::Fixed { cells_per_second }) = self.rate
+            && !(1..=10_000).contains(&cells_per_second)
+        {
+            return Some(format!(
+                "spec.relays.rate.fixed.cellsPerSecond is {cells_per_second}; it must be from 1 to 10000"
+            ));
+        }
+        if self.rate.is_some() && self.cover_traffic == CoverTraffic::None {
+            return Some(
+                "spec.relays.rate is given, but coverTraffic is None: set coverTraffic: ConstantRate, or remove the rate".into(),
+            );
         }
         (self.hops > self.replicas).then(|| {
             format!(

@@ -10,6 +10,7 @@
 //! reference  the same in one process
 //! ```
 
+mod cover;
 mod deal;
 mod emit;
 mod error;

@@ -40,6 +40,10 @@ enum Command {
         /// Seconds without a word from any layer before a step is taken back.
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..), value_name = "SECONDS")]
         stall: u64,
+        /// CPU cores of all relays and layer pods together, by which `rate: auto` chooses the rate of cover
+        /// [default: one for each]
+        #[arg(long, value_name = "N")]
+        cores: Option<f64>,
     },
     /// Train the same in this one process.
     Reference {
@@ -102,7 +106,7 @@ fn main() -> ExitCode {
 
 fn run(command: &Command, emit: &mut Emitter<std::io::Stdout>) -> Result<Outcome, DesignerError> {
     match command {
-        Command::Train { model, node, stall } => {
+        Command::Train { model, node, stall, cores } => {
             let started = mixnn_node::start(node)?;
             let profile = mixnn_nn::profile::pin()?;
             let prepared = model.prepare(emit)?;
@@ -113,6 +117,7 @@ fn run(command: &Command, emit: &mut Emitter<std::io::Stdout>) -> Result<Outcome
                 profile,
                 weights,
                 stall: Duration::from_secs(*stall),
+                cores: *cores,
             };
             run_training(&training, started, emit)
         }

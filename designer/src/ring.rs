@@ -5,11 +5,12 @@
 //! lane for each layer.
 
 use crate::DesignerError;
+use crate::cover::{Class, CoverPlan};
 use crate::deal::{Deal, Path, letter_way, path, shuffle};
 use crate::pool::{Place, Pool};
 use mixnn_model::{Element, Layer, Operation, Shape};
 use mixnn_nn::OwnerSecret;
-use mixnn_protocol::lane::{LaneKeys, LanePlan};
+use mixnn_protocol::lane::{LaneKeys, LanePlan, crossing};
 use mixnn_protocol::letter::MAX_QUOTA;
 use mixnn_protocol::letter::{Draft, LaneEnd, Letter, PodSetup, SealedLetter, route};
 use mixnn_protocol::sizes::cells_for;
@@ -75,6 +76,8 @@ pub(crate) struct Ring {
     ids: HashMap<Lane, LaneId>,
     /// Wishes for separate trust domains that the pool could not meet.
     pub(crate) wishes_given_up: usize,
+    /// For each lane: how many of its class cross at the same relay, itself included.
+    pub(crate) crossing: Vec<u32>,
 }
 
 /// What it takes to set up a ring.
@@ -87,6 +90,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) micro_batches: usize,
     pub(crate) micro_batch_size: usize,
     pub(crate) term: u32,
+    pub(crate) cover: Option<&'a CoverPlan>,
 }
 
 impl Ring {
@@ -145,8 +149,19 @@ impl Ring {
             endpoint.letter(to, letter);
         }
         let ids = lanes.iter().enumerate().map(|(id, lane)| (*lane, id as LaneId)).collect();
-        Ok(Self { lanes, ids, wishes_given_up })
+        let crossing = crossing_lanes(&lanes, &ways);
+        Ok(Self { lanes, ids, wishes_given_up, crossing })
     }
+}
+
+/// For each lane, how many of its class cross where it does.
+fn crossing_lanes(lanes: &[Lane], ways: &[Path]) -> Vec<u32> {
+    let place = |i: usize| {
+        let crossing = ways[i].get(crossing(ways[i].len()).wrapping_sub(1)).copied();
+        (Class::of(lanes[i].role), crossing)
+    };
+    let with = |i: usize| (0..lanes.len()).filter(|&j| place(j) == place(i)).count() as u32;
+    (0..lanes.len()).map(with).collect()
 }
 
 impl Setup<'_> {
@@ -202,6 +217,7 @@ impl Setup<'_> {
             epoch: self.pool.epoch,
             quota: self.quota(lane),
             idle_seconds: IDLE_SECONDS,
+            cover: self.cover.map(|cover| cover.of(lane.role)),
         };
         Ok(plan.draw(&mut SystemRng, admit)?)
     }

@@ -1,5 +1,6 @@
 //! The four phases over the ring.
 
+use crate::cover::{CoverPlan, privacy};
 use crate::deal::deal;
 use crate::judge::Judge;
 use crate::mailbox::Mailbox;
@@ -42,6 +43,8 @@ pub struct Training<'a> {
     pub weights: Option<&'a Path>,
     /// Without a word from any layer for so long, a step is taken back; then the training ends.
     pub stall: Duration,
+    /// CPU cores of all relays and layer pods together, for the rate of cover; by default one each.
+    pub cores: Option<f64>,
 }
 
 /// Runs the four phases.
@@ -78,6 +81,7 @@ fn initialise<'a, W: Write>(
     let mut pool = Pool::gather(training.args, &url, &keys, layers.len(), replicas)?;
     endpoint.set_directory(pool.urls.clone());
     let deal = deal(std::mem::take(&mut pool.pods));
+    let cover = CoverPlan::new(relays, layers.len(), training.cores);
     let setup = Setup {
         pool: &pool,
         deal: &deal,
@@ -87,6 +91,7 @@ fn initialise<'a, W: Write>(
         micro_batches: prepared.in_flight(),
         micro_batch_size: prepared.micro_batch_size(),
         term: TERM,
+        cover: cover.as_ref(),
     };
     let ring = Ring::set_up(&setup, &endpoint)?;
     let mut warnings = relays.warnings();
@@ -101,6 +106,7 @@ fn initialise<'a, W: Write>(
         hops: relays.hops,
         suite: format!("{:?}", keys.public().suite()),
         warnings,
+        privacy: privacy(relays, cover.as_ref(), &ring.crossing),
     })));
     let mut mailbox = Mailbox::new(endpoint, events, ring, layers, TERM);
     mailbox.wait_for_all(SET_UP, "a sign of life", |known| known.hello)?;

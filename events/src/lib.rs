@@ -79,9 +79,32 @@ pub enum Mode {
         suite: String,
         /// What weakens the protection of this run, in words.
         warnings: Vec<String>,
+        /// What is hidden, and from whom.
+        privacy: Privacy,
     },
     /// All in one process.
     Reference,
+}
+
+/// What a run hides, and what it does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Privacy {
+    /// `None` or `ConstantRate`.
+    pub cover: String,
+    /// Cells a second of each lane of activations or gradients, under cover.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cells_per_second: Option<u32>,
+    /// Cells a second of each control lane, under cover.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_cells_per_second: Option<u32>,
+    /// The fewest lanes among which one lies: lanes of its class that cross at the same relay in the
+    /// same interval, itself included. Of this owner; a shared pool adds others.
+    pub k_least: u32,
+    /// The median of it over all lanes.
+    pub k_median: u32,
+    /// What is and is not hidden, in a plain sentence.
+    pub sentence: String,
 }
 
 /// The paper's four phases, and the end.

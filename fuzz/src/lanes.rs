@@ -60,6 +60,7 @@ impl Lane {
             first: NodeId::from_bytes([0; 16]),
             e2e: secret(101),
             layers: (0..c).map(|i| (secret(i).hop_tag(), secret(i).hop_open())).collect(),
+            cover: None,
         };
         let mut inbox = Inbox::default();
         inbox.insert((), &receiving(hops));

@@ -3,10 +3,11 @@
 use crate::budget::{Budget, LetterRate};
 use mixnn_protocol::admission::{AdmissionError, Turnstile};
 use mixnn_protocol::cell::{Hop, HopOutcome, TagKey, TagTable};
-use mixnn_protocol::letter::{self, HopSetup, Letter, LetterError, Opened};
-use mixnn_protocol::sizes::LINK_TAG;
-use mixnn_protocol::{AdmissionKey, Cell, CellDrop, KeyPair, NodeId, Suite, SystemRng};
-use std::collections::HashMap;
+use mixnn_protocol::cover::{Cover, Pacer, WallClock};
+use mixnn_protocol::letter::{self, HopRole, HopSetup, Letter, LetterError, Opened};
+use mixnn_protocol::sizes::{CELL, LINK_TAG};
+use mixnn_protocol::{AdmissionKey, Cell, CellDrop, KeyPair, NodeId, Secret, Suite, SystemRng};
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 /// The relay's own name for a lane.
@@ -14,6 +15,12 @@ pub type LaneKey = u64;
 
 /// A lane is forgotten after at most a day without a cell.
 const LONGEST_IDLE: Duration = Duration::from_secs(86_400);
+/// A covered lane starts at most this long after its letter.
+const LONGEST_WAIT: Duration = Duration::from_secs(7200);
+
+/// Slots of covered lanes that are caught up with after this process was kept from the CPU. What came
+/// in meanwhile finds room at the same time.
+const CATCH_UP: u64 = Cover::SLACK as u64;
 
 /// Where accepted cells go.
 pub trait Egress {
@@ -60,6 +67,12 @@ pub enum LetterDrop {
     /// Its token is not good.
     #[error(transparent)]
     Admission(#[from] AdmissionError),
+    /// The lane's cover takes more cells a second than this relay has left.
+    #[error("no cells a second left for a covered lane of this period")]
+    CoverRate,
+    /// The lane's cover is over, or begins too far in the future.
+    #[error("the lane's cover is over, or begins too late")]
+    CoverTime,
     /// There is no memory for the lane.
     #[error("no memory left for a lane of this quota")]
     Memory,
@@ -76,6 +89,8 @@ impl LetterDrop {
             Self::Admission(AdmissionError::Spent) => "token_spent",
             Self::Admission(AdmissionError::Full) => "token_memory",
             Self::Admission(_) => "token_invalid",
+            Self::CoverRate => "cover_rate",
+            Self::CoverTime => "cover_time",
             Self::Memory => "lane_memory",
         }
     }
@@ -86,6 +101,28 @@ struct Lane {
     bytes: usize,
     idle: Duration,
     last_cell: Instant,
+    cover: Option<Cover>,
+}
+
+impl Lane {
+    /// When the lane may be forgotten. A covered one lives until its stop, whether cells come or not:
+    /// else who cuts its input would see its output end.
+    fn forgotten(&self) -> Option<Instant> {
+        self.cover.is_none().then(|| self.last_cell + self.idle)
+    }
+}
+
+/// What time has brought.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Cells that were dropped.
+    pub drops: Vec<CellDrop>,
+    /// Cells of covered lanes that left.
+    pub slots: u64,
+    /// Slots of covered lanes whose peer takes no more; the cell waits for the next one.
+    pub blocked: u64,
+    /// Slots given up for all lanes of a period alike: this process had no CPU for too long.
+    pub missed: u64,
 }
 
 /// One relay: its key, its lanes, what it has spent.
@@ -97,6 +134,9 @@ pub struct RelayCore {
     next_lane: LaneKey,
     budget: Budget,
     letters: LetterRate,
+    pacer: Pacer<LaneKey>,
+    wall: WallClock,
+    scratch: Box<Cell>,
 }
 
 impl RelayCore {
@@ -110,12 +150,20 @@ impl RelayCore {
             next_lane: 0,
             budget,
             letters: LetterRate::new(),
+            pacer: Pacer::new(CATCH_UP),
+            wall: WallClock::system(),
+            scratch: Box::new([0; CELL]),
         }
     }
 
     /// Takes up the id and the issuer's key that registration gave.
     pub fn admit(&mut self, id: NodeId, issuer: AdmissionKey) {
         self.turnstile = Some(Turnstile::new(id, issuer));
+    }
+
+    /// Sets the clock by which edges are told: lanes taken up from now on follow it.
+    pub const fn set_clock(&mut self, wall: WallClock) {
+        self.wall = wall;
     }
 
     /// The public key.
@@ -143,20 +191,50 @@ impl RelayCore {
             Opened::Forward { next, letter, .. } => Ok(LetterOutcome::Forward { next, letter }),
             Opened::Deliver { content, hop_secret, .. } => {
                 let setup = HopSetup::from_bytes(&content).map_err(LetterError::from)?;
-                let bytes = Budget::lane(setup.quota);
-                if !self.budget.take(bytes) {
-                    return Err(LetterDrop::Memory);
-                }
-                let key = self.next_lane;
-                self.next_lane += 1;
-                self.tags.insert(key, TagKey::new(&hop_secret.hop_tag()), setup.quota);
-                let idle = Duration::from_secs(setup.idle_seconds.into()).min(LONGEST_IDLE);
-                let hop = Hop::new(&setup, &hop_secret);
-                self.lanes.insert(key, Lane { hop, bytes, idle, last_cell: now });
-                egress.open(key, setup.next, setup.quota);
+                self.install(now, &setup, &hop_secret, egress)?;
                 Ok(LetterOutcome::Installed { next: setup.next })
             }
         }
+    }
+
+    fn install(
+        &mut self,
+        now: Instant,
+        setup: &HopSetup,
+        secret: &Secret,
+        egress: &mut impl Egress,
+    ) -> Result<(), LetterDrop> {
+        let cover = match setup.role {
+            HopRole::Covered { cover, .. } => Some(cover),
+            _ => None,
+        };
+        let quota = setup.quota + cover.map_or(0, |_| Cover::SLACK);
+        let bytes = Budget::lane(quota);
+        if let Some(cover) = &cover {
+            let (start, stop) = (self.wall.edge(cover.start), self.wall.edge(cover.stop));
+            if stop <= now || start > now + LONGEST_WAIT {
+                return Err(LetterDrop::CoverTime);
+            }
+            if !self.budget.take_rate(cover) {
+                return Err(LetterDrop::CoverRate);
+            }
+        }
+        if !self.budget.take(bytes) {
+            cover.iter().for_each(|cover| self.budget.give_back_rate(cover));
+            return Err(LetterDrop::Memory);
+        }
+        let key = self.next_lane;
+        self.next_lane += 1;
+        self.tags.insert(key, TagKey::new(&secret.hop_tag()), quota);
+        let idle = Duration::from_secs(setup.idle_seconds.into()).min(LONGEST_IDLE);
+        let hop = Hop::new(setup, secret);
+        self.lanes.insert(key, Lane { hop, bytes, idle, last_cell: now, cover });
+        egress.open(key, setup.next, quota);
+        if let Some(cover) = &cover {
+            let (start, stop) = (self.wall.edge(cover.start), self.wall.edge(cover.stop));
+            self.pacer.insert(key, cover.crossing_period(), start, stop);
+        }
+        Ok(())
     }
 
     /// Takes a cell and writes what goes out.
@@ -172,6 +250,11 @@ impl RelayCore {
         let tag = cell.first_chunk::<LINK_TAG>().ok_or(CellDrop::UnknownTag)?;
         let (key, number) = self.tags.look_up(tag).ok_or(CellDrop::UnknownTag)?;
         let lane = self.lanes.get_mut(&key).ok_or(CellDrop::UnknownTag)?;
+        if lane.cover.is_some() {
+            lane.hop.forward(now, number, cell, &mut self.scratch)?;
+            self.tags.spend(key, number);
+            return Ok(());
+        }
         let mut opened = false;
         let pushed = egress.push_with(key, &mut |out| {
             let outcome = lane.hop.forward(now, number, cell, out)?;
@@ -188,32 +271,64 @@ impl RelayCore {
 
     /// When [`on_time`](Self::on_time) should be called even if nothing comes.
     pub fn deadline(&self) -> Option<Instant> {
-        let of = |lane: &Lane| {
-            let idle = lane.last_cell + lane.idle;
-            lane.hop.deadline().map_or(idle, |held| held.min(idle))
-        };
-        self.lanes.values().map(of).min()
+        let of = |lane: &Lane| lane.hop.deadline().into_iter().chain(lane.forgotten());
+        self.lanes.values().flat_map(of).chain(self.pacer.deadline()).min()
     }
 
-    /// Lets held cells go whose predecessor is overdue, and forgets idle lanes. Gives the drops.
-    pub fn on_time(&mut self, now: Instant, egress: &mut impl Egress) -> Vec<CellDrop> {
-        let mut drops = Vec::new();
+    /// The next slot of any covered lane.
+    pub fn next_slot(&self) -> Option<Instant> {
+        self.pacer.deadline()
+    }
+
+    /// Lanes that cross here under cover, by what they share: only those of one entry hide each other.
+    pub fn crossing(&self) -> BTreeMap<Cover, usize> {
+        let mut cohorts = BTreeMap::new();
+        for cover in self.lanes.values().filter_map(|lane| lane.cover) {
+            *cohorts.entry(cover).or_default() += 1;
+        }
+        cohorts
+    }
+
+    /// Emits the slots that are due, lets held cells go whose predecessor is overdue, and forgets
+    /// lanes that are idle or over.
+    pub fn on_time(&mut self, now: Instant, egress: &mut impl Egress) -> Passed {
+        let mut passed = self.slots(now, egress);
         for (&key, lane) in &mut self.lanes {
             if lane.hop.deadline().is_some_and(|d| now >= d) {
-                drops.extend(drain(key, lane, now, egress).err());
+                passed.drops.extend(drain(key, lane, now, egress).err());
             }
         }
-        let is_idle = |lane: &Lane| now >= lane.last_cell + lane.idle;
+        let is_idle = |lane: &Lane| lane.forgotten().is_some_and(|t| now >= t);
         let idle: Vec<LaneKey> =
             self.lanes.iter().filter(|(_, lane)| is_idle(lane)).map(|(key, _)| *key).collect();
-        for key in idle {
-            if let Some(lane) = self.lanes.remove(&key) {
-                self.budget.give_back(lane.bytes);
+        idle.into_iter().for_each(|key| self.forget(key, egress));
+        passed
+    }
+
+    /// Emits the slots of covered lanes that are due. Nothing in here depends on what came in.
+    pub fn slots(&mut self, now: Instant, egress: &mut impl Egress) -> Passed {
+        let mut passed = Passed::default();
+        let lanes = &mut self.lanes;
+        let paced = self.pacer.due(now, |key| {
+            let Some(lane) = lanes.get_mut(&key) else { return };
+            match egress.push_with(key, &mut |out| lane.hop.slot(now, out)) {
+                Ok(_) => passed.slots += 1,
+                Err(CellDrop::Exhausted) => passed.drops.push(CellDrop::Exhausted),
+                Err(_) => passed.blocked += 1,
             }
-            self.tags.remove(key);
-            egress.close(key);
+        });
+        passed.missed = paced.missed;
+        paced.stopped.into_iter().for_each(|key| self.forget(key, egress));
+        passed
+    }
+
+    fn forget(&mut self, key: LaneKey, egress: &mut impl Egress) {
+        if let Some(lane) = self.lanes.remove(&key) {
+            self.budget.give_back(lane.bytes);
+            lane.cover.iter().for_each(|cover| self.budget.give_back_rate(cover));
         }
-        drops
+        self.tags.remove(key);
+        egress.close(key);
     }
 
     /// How many lanes are installed.

@@ -8,5 +8,5 @@ mod core;
 mod shell;
 
 pub use budget::{Budget, LetterRate};
-pub use core::{Egress, LaneKey, LetterDrop, LetterOutcome, RelayCore};
+pub use core::{Egress, LaneKey, LetterDrop, LetterOutcome, Passed, RelayCore};
 pub use shell::Relay;

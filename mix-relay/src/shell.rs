@@ -1,10 +1,12 @@
 //! The relay on sockets: one current-thread runtime, no lock on the way of a cell.
 
-use crate::core::{Egress, LaneKey, LetterOutcome, RelayCore};
+use crate::core::{Egress, LaneKey, LetterOutcome, Passed, RelayCore};
+use mixnn_protocol::WallClock;
 use mixnn_protocol::letter::Letter;
 use mixnn_protocol::{Cell, CellDrop, NodeId};
 use mixnn_transport::server::{self, Receiver};
-use mixnn_transport::{Authority, Counters, LaneSlot, LetterPost, Limits, Links};
+use mixnn_transport::{Authority, Counters, LaneSlot, LetterPost, Limits, Links, pace};
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -29,11 +31,15 @@ pub struct Relay {
     counters: Arc<Counters>,
     /// Told when a cell or letter is for a node whose address is not known.
     pub wants_directory: Notify,
+    /// Told when a lane was installed whose slots may come sooner than any other's.
+    slots_changed: Notify,
+    slots: Slots,
 }
 
 impl Relay {
     /// A relay around `core`.
     pub fn new(core: RelayCore, limits: Limits, counters: Arc<Counters>) -> Rc<Self> {
+        let slots = Slots::register(&counters);
         let links = Links::new(limits.clone(), counters.clone(), |_| {});
         Rc::new(Self {
             core: RefCell::new(core),
@@ -42,6 +48,8 @@ impl Relay {
             waiting: RefCell::default(),
             counters,
             wants_directory: Notify::new(),
+            slots_changed: Notify::new(),
+            slots,
         })
     }
 
@@ -60,9 +68,12 @@ impl Relay {
         let mut tick = tokio::time::interval(TICK);
         tokio::pin!(serving);
         loop {
+            let slot = self.core.borrow().next_slot();
             tokio::select! {
                 () = &mut serving => {}
+                () = pace::until(slot) => self.on_slot(Instant::now()),
                 _ = tick.tick() => self.on_time(Instant::now()),
+                () = self.slots_changed.notified() => {}
             }
         }
     }
@@ -79,9 +90,12 @@ impl Relay {
 
     fn on_time(&self, now: Instant) {
         let exits = &mut *self.exits.borrow_mut();
-        for drop in self.core.borrow_mut().on_time(now, exits) {
-            self.counters.count(drop.reason());
-        }
+        let (passed, crossing) = {
+            let mut core = self.core.borrow_mut();
+            (core.on_time(now, exits), core.crossing().values().sum::<usize>())
+        };
+        self.slots.crossing.set(crossing as i64);
+        self.passed(passed);
         self.waiting.borrow_mut().retain(|(since, _, _)| {
             let keep = now.duration_since(*since) < LETTER_PATIENCE;
             if !keep {
@@ -89,6 +103,19 @@ impl Relay {
             }
             keep
         });
+    }
+
+    fn on_slot(&self, now: Instant) {
+        let exits = &mut *self.exits.borrow_mut();
+        let passed = self.core.borrow_mut().slots(now, exits);
+        self.passed(passed);
+    }
+
+    fn passed(&self, passed: Passed) {
+        passed.drops.iter().for_each(|drop| self.counters.count(drop.reason()));
+        self.slots.emitted.inc_by(passed.slots);
+        self.slots.blocked.inc_by(passed.blocked);
+        self.slots.missed.inc_by(passed.missed);
     }
 
     fn forward(&self, since: Instant, next: NodeId, letter: Box<Letter>) {
@@ -118,11 +145,14 @@ impl Receiver for Relay {
         let now = Instant::now();
         let outcome = {
             let exits = &mut *self.exits.borrow_mut();
-            self.core.borrow_mut().letter(now, &letter, exits)
+            let mut core = self.core.borrow_mut();
+            core.set_clock(WallClock::system());
+            core.letter(now, &letter, exits)
         };
         match outcome {
             Ok(LetterOutcome::Forward { next, letter }) => self.forward(now, next, letter),
             Ok(LetterOutcome::Installed { next }) => {
+                self.slots_changed.notify_one();
                 // Ask now, so that the address is there when the first cell comes.
                 if !self.exits.borrow().directory.contains_key(&next) {
                     self.wants_directory.notify_one();
@@ -130,6 +160,28 @@ impl Receiver for Relay {
             }
             Err(drop) => self.counters.count(drop.reason()),
         }
+    }
+}
+
+/// What covered lanes do here, counted over all of them: by no label could one be told from another.
+#[derive(Default)]
+struct Slots {
+    emitted: Counter,
+    blocked: Counter,
+    missed: Counter,
+    crossing: Gauge,
+}
+
+impl Slots {
+    fn register(counters: &Counters) -> Self {
+        let slots = Self::default();
+        counters.with_registry(|r| {
+            r.register("cover_cells", "Cells that left in slots", slots.emitted.clone());
+            r.register("cover_blocked", "Slots whose peer took no more", slots.blocked.clone());
+            r.register("cover_missed", "Slots given up for want of CPU", slots.missed.clone());
+            r.register("cover_crossing", "Covered lanes that cross here", slots.crossing.clone());
+        });
+        slots
     }
 }
 

@@ -69,6 +69,7 @@ impl Bench {
             epoch: Epoch(1),
             quota,
             idle_seconds,
+            cover: None,
         };
         let mut keys = plan.draw(&mut SystemRng, &mut |id| Some(token(id))).unwrap();
         let letter = keys.hops.remove(0).1.into_letter();
@@ -147,6 +148,7 @@ fn a_token_for_another_relay_is_refused() {
             epoch: inner.sending.epoch,
             quota: 1,
             idle_seconds: 1,
+            cover: None,
         };
         plan.draw(&mut SystemRng, &mut admit).unwrap().hops.remove(0).1
     };
@@ -168,6 +170,7 @@ fn a_letter_for_another_is_sent_on() {
         epoch: Epoch(1),
         quota: 1,
         idle_seconds: 1,
+        cover: None,
     };
     let mut admit = |id| Some(token(id));
     let sealed = plan.draw(&mut SystemRng, &mut admit).unwrap().hops.remove(0).1;

@@ -1,6 +1,7 @@
 //! Lanes: one directed edge of a model's ring, through its own path of relays.
 
 use crate::cell::Epoch;
+use crate::cover::Cover;
 use crate::frame::Kind;
 use crate::letter::{
     Draft, HopRole, HopSetup, LetterError, MAX_QUOTA, ReceivingEnd, SealedLetter, SendingEnd,
@@ -24,6 +25,9 @@ pub enum LaneRole {
 }
 
 impl LaneRole {
+    /// All roles.
+    pub const ALL: [Self; 4] = [Self::Forward, Self::Backward, Self::Command, Self::Report];
+
     pub(crate) const fn from_code(code: u8) -> Option<Self> {
         Some(match code {
             1 => Self::Forward,
@@ -63,6 +67,8 @@ pub struct LanePlan<'a> {
     pub quota: u32,
     /// After how many seconds without a cell relays may forget the lane.
     pub idle_seconds: u32,
+    /// Constant-rate cover, if the lane has it.
+    pub cover: Option<Cover>,
 }
 
 /// A lane whose keys have been drawn: what each party is to be told.
@@ -101,6 +107,9 @@ impl LanePlan<'_> {
         if !(1..=MAX_QUOTA).contains(&self.quota) {
             return Err(LetterError::Quota(self.quota));
         }
+        if self.cover.is_some_and(|cover| !cover.is_valid()) {
+            return Err(LetterError::Cover);
+        }
         let crossing = crossing(hops);
         let e2e = Secret::random(rng);
         let last_tag = Secret::random(rng);
@@ -110,7 +119,7 @@ impl LanePlan<'_> {
         let mut letters = Vec::with_capacity(hops);
         for (i, (relay, draft)) in self.path.iter().zip(drafts).enumerate() {
             let setup = HopSetup {
-                role: hop_role(i + 1, crossing, secrets.get(i + 1), &last_tag),
+                role: hop_role(i + 1, crossing, secrets.get(i + 1), &last_tag, self.cover),
                 epoch: self.epoch,
                 quota: self.quota,
                 idle_seconds: self.idle_seconds,
@@ -127,6 +136,7 @@ impl LanePlan<'_> {
                 first: self.path[0].id,
                 e2e: e2e.clone(),
                 layers: before.iter().map(|s| (s.hop_tag(), s.hop_open())).collect(),
+                cover: self.cover,
             },
             receiving: ReceivingEnd {
                 role: self.role,
@@ -145,11 +155,20 @@ impl LanePlan<'_> {
 ///
 /// In the sender half the sending end has already written the next link's tag, so no relay there
 /// needs a tag key but its own.
-fn hop_role(i: usize, crossing: usize, next: Option<&Secret>, last_tag: &Secret) -> HopRole {
+fn hop_role(
+    i: usize,
+    crossing: usize,
+    next: Option<&Secret>,
+    last_tag: &Secret,
+    cover: Option<Cover>,
+) -> HopRole {
     let out_tag = || next.map_or_else(|| last_tag.clone(), Secret::hop_tag);
     match i.cmp(&crossing) {
         std::cmp::Ordering::Less => HopRole::Sender { layers: (crossing - i + 1) as u8 },
-        std::cmp::Ordering::Equal => HopRole::Crossing { out_tag: out_tag() },
+        std::cmp::Ordering::Equal => match cover {
+            Some(cover) => HopRole::Covered { out_tag: out_tag(), cover },
+            None => HopRole::Crossing { out_tag: out_tag() },
+        },
         std::cmp::Ordering::Greater => {
             HopRole::Receiver { layers: (i - crossing) as u8, out_tag: out_tag() }
         }

@@ -21,6 +21,7 @@ pub mod admission;
 pub mod cell;
 pub mod claim;
 pub mod control;
+pub mod cover;
 pub mod frame;
 pub mod labels;
 pub mod lane;
@@ -42,6 +43,7 @@ pub use admission::{AdmissionKey, Token};
 pub use cell::{Cell, CellDrop, Epoch};
 pub use claim::{Claim, ClaimKey};
 pub use codec::Malformed;
+pub use cover::{Cover, WallClock};
 pub use frame::{Kind, MessageHeader};
 /// The random number traits that this crate's functions take.
 pub use hpke::rand_core;

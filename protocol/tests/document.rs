@@ -4,7 +4,7 @@
 
 use mixnn_protocol::admission::Turnstile;
 use mixnn_protocol::cell::TagTable;
-use mixnn_protocol::{CellDrop, Kind, LaneRole, Suite, Token, labels, letter, sizes};
+use mixnn_protocol::{CellDrop, Cover, Kind, LaneRole, Suite, Token, labels, letter, sizes};
 use mixnn_protocol::{VERSION, control, registration, tensor};
 use std::collections::BTreeMap;
 
@@ -69,6 +69,11 @@ fn limits_agree() {
         ("MAX_TOKENS", registration::MAX_TOKENS),
         ("TOKEN", Token::LEN),
         ("TURNSTILE", Turnstile::CAPACITY),
+        ("MIN_PERIOD", Cover::MIN_PERIOD as usize),
+        ("MAX_PERIOD", Cover::MAX_PERIOD as usize),
+        ("MAX_LIFE", Cover::MAX_LIFE as usize),
+        ("SHADE", Cover::SHADE as usize),
+        ("SLACK", Cover::SLACK as usize),
     ]);
     assert_eq!(documented, coded);
 }

@@ -60,6 +60,7 @@ fn secrets_and_all_that_holds_them_print_nothing() {
         first,
         e2e: secret(),
         layers: vec![(secret(), secret())],
+        cover: None,
     };
     let receiving = ReceivingEnd {
         role: LaneRole::Forward,

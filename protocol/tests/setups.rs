@@ -96,6 +96,7 @@ fn send(layers: usize) -> LaneEnd {
         first: NodeId::random(&mut SystemRng),
         e2e: secret(),
         layers: (0..layers).map(|_| (secret(), secret())).collect(),
+        cover: None,
     })
 }
 
@@ -207,8 +208,15 @@ fn a_lane_that_no_relay_would_take_is_not_drawn() {
         let path = vec![relay.clone(); hops];
         let receiver = NodeId::random(&mut SystemRng);
         let role = LaneRole::Forward;
-        let plan =
-            LanePlan { role, receiver, path: &path, epoch: Epoch(0), quota, idle_seconds: 1 };
+        let plan = LanePlan {
+            role,
+            receiver,
+            path: &path,
+            epoch: Epoch(0),
+            quota,
+            idle_seconds: 1,
+            cover: None,
+        };
         plan.draw(&mut SystemRng, &mut |_| None).err().unwrap()
     };
     assert_eq!(draw(0, 1), LetterError::Hops(0));

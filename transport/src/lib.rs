@@ -18,6 +18,7 @@ mod limits;
 mod link;
 mod links;
 mod outbox;
+pub mod pace;
 pub mod server;
 
 pub use authority::{Authority, BadUrl};

@@ -159,6 +159,8 @@ async fn distributed(
     let mut owner: Vec<OsString> = vec!["train".into()];
     owner.extend(model_flags(&args.model, folder, "model.safetensors")?);
     owner.extend(["--stall".into(), args.stall.to_string().into()]);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    owner.extend(["--cores".into(), cores.to_string().into()]);
     owner.extend(platform.admit_designer(folder)?);
     let service = platform.serve(folder).await?;
     for (name, binary, mut flags) in starts {

@@ -117,6 +117,7 @@ pub fn draw(
         epoch: Epoch(1),
         quota,
         idle_seconds: 600,
+        cover: None,
     };
     let mut admit = |id| Some(token(id));
     let mut keys = plan.draw(&mut SystemRng, &mut admit).unwrap();

@@ -58,7 +58,23 @@ impl LaneSender {
         MessageSealer { lane: self, header, id, payload, index: 0, count }
     }
 
-    fn seal(&mut self, header: &FrameHeader, data: &[u8], cell: &mut Cell) -> Result<(), CellDrop> {
+    /// The number of the next message.
+    pub(super) const fn next_message(&mut self) -> u64 {
+        let id = self.next_message;
+        self.next_message += 1;
+        id
+    }
+
+    pub(super) const fn role(&self) -> crate::lane::LaneRole {
+        self.role
+    }
+
+    pub(super) fn seal(
+        &mut self,
+        header: &FrameHeader,
+        data: &[u8],
+        cell: &mut Cell,
+    ) -> Result<(), CellDrop> {
         let number = self.next_cell;
         self.next_cell += 1;
         let frame_at = SENDER_LAYER * self.layers.len();

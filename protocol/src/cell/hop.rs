@@ -3,6 +3,7 @@
 use super::key::CellKey;
 use super::{Cell, CellDrop, Epoch, LinkTag, Resequencer, TagKey};
 use crate::Secret;
+use crate::cover::Cover;
 use crate::letter::{HopRole, HopSetup};
 use crate::rng::SystemRng;
 use crate::sizes::{AEAD_TAG, CELL, LINK_TAG, MARK, SEALED_FRAME, SENDER_LAYER};
@@ -27,6 +28,8 @@ pub enum Hop {
     Sender(SenderHop),
     /// At the crossing: opens the last sender layer, seals the first receiver layer.
     Crossing(Box<CrossingHop>),
+    /// At the crossing of a lane under constant-rate cover: cells leave in slots.
+    Covered(Box<CrossingHop>),
     /// After the crossing: seals one more layer.
     Receiver(ReceiverHop),
 }
@@ -51,6 +54,10 @@ impl Hop {
             }),
             HopRole::Crossing { out_tag } => {
                 Self::Crossing(Box::new(CrossingHop::new(secret, out_tag, epoch, setup.quota)))
+            }
+            HopRole::Covered { out_tag, .. } => {
+                let most = setup.quota + Cover::SLACK;
+                Self::Covered(Box::new(CrossingHop::new(secret, out_tag, epoch, most)))
             }
             HopRole::Receiver { layers, out_tag } => Self::Receiver(ReceiverHop {
                 seal: CellKey::new(&secret.hop_seal(), epoch),
@@ -77,6 +84,7 @@ impl Hop {
         match self {
             Self::Sender(hop) => hop.forward(number, cell, out),
             Self::Crossing(hop) => hop.forward(now, number, cell, out),
+            Self::Covered(hop) => hop.hold(now, number, cell, out),
             Self::Receiver(hop) => hop.forward(number, cell, out),
         }
     }
@@ -88,15 +96,29 @@ impl Hop {
     pub fn poll(&mut self, now: Instant, out: &mut Cell) -> Result<bool, CellDrop> {
         match self {
             Self::Crossing(hop) => hop.poll(now, out),
-            Self::Sender(_) | Self::Receiver(_) => Ok(false),
+            Self::Sender(_) | Self::Covered(_) | Self::Receiver(_) => Ok(false),
         }
+    }
+
+    /// Writes the cell of a covered lane's slot: the next real one, or this relay's dummy.
+    ///
+    /// Gives whether there was anything to write: other hops have no slots.
+    ///
+    /// # Errors
+    /// The lane's counter is used up.
+    pub fn slot(&mut self, now: Instant, out: &mut Cell) -> Result<bool, CellDrop> {
+        let Self::Covered(hop) = self else { return Ok(false) };
+        if !hop.poll(now, out)? {
+            hop.dummy(out)?;
+        }
+        Ok(true)
     }
 
     /// When [`poll`](Self::poll) should be called even if no cell comes.
     pub fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Crossing(hop) => hop.held.deadline(),
-            Self::Sender(_) | Self::Receiver(_) => None,
+            Self::Sender(_) | Self::Covered(_) | Self::Receiver(_) => None,
         }
     }
 }
@@ -155,6 +177,26 @@ impl CrossingHop {
         let mut frame = Box::new([0; SEALED_FRAME]);
         frame.copy_from_slice(&out[FRAME_AT..FRAME_AT + SEALED_FRAME]);
         self.held.insert(now, number, frame).map_err(|_| CellDrop::TooLate)?;
+        Ok(HopOutcome::Held)
+    }
+
+    /// Takes a cell of a covered lane: it waits for a slot, in its order.
+    fn hold(
+        &mut self,
+        now: Instant,
+        number: u64,
+        cell: &Cell,
+        out: &mut Cell,
+    ) -> Result<HopOutcome, CellDrop> {
+        let sealed = &cell[LINK_TAG..SENDER_LAYER + SEALED_FRAME];
+        let frame = &mut out[..SEALED_FRAME];
+        self.open.open(number, sealed, frame)?;
+        if self.held.is_full() {
+            return Err(CellDrop::OverQuota);
+        }
+        let mut boxed = Box::new([0; SEALED_FRAME]);
+        boxed.copy_from_slice(frame);
+        self.held.insert(now, number, boxed).map_err(|_| CellDrop::TooLate)?;
         Ok(HopOutcome::Held)
     }
 

@@ -22,12 +22,14 @@ mod ends;
 mod hop;
 pub(crate) mod key;
 mod resequence;
+mod slot_sender;
 mod tags;
 
 pub use ends::{LaneReceiver, LaneSender, MessageSealer};
 pub use hop::{CrossingHop, Hop, HopOutcome, ReceiverHop, SenderHop};
 pub use key::Epoch;
 pub use resequence::Resequencer;
+pub use slot_sender::SlotSender;
 pub use tags::{LinkTag, TagKey, TagTable};
 
 /// The bytes of one cell.

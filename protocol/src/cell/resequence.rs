@@ -66,6 +66,11 @@ impl<T> Resequencer<T> {
         item
     }
 
+    /// Whether as many items are held as may be.
+    pub fn is_full(&self) -> bool {
+        self.held.len() >= self.capacity
+    }
+
     /// When [`pop`](Self::pop) should be called even if nothing arrives.
     pub fn deadline(&self) -> Option<Instant> {
         self.waiting_since.map(|t| t + self.patience)

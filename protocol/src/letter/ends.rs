@@ -2,6 +2,7 @@
 
 use crate::cell::Epoch;
 use crate::codec::{Malformed, Reader};
+use crate::cover::Cover;
 use crate::lane::LaneRole;
 use crate::sizes::{MAX_HOPS, MAX_SENDER_LAYERS};
 use crate::{NodeId, Secret};
@@ -19,6 +20,8 @@ pub struct SendingEnd {
     pub e2e: Secret,
     /// For each sender-half hop, first to pass first: its link tag secret and its opening secret.
     pub layers: Vec<(Secret, Secret)>,
+    /// When cells leave, on a lane under constant-rate cover.
+    pub cover: Option<Cover>,
 }
 
 /// For the receiving end: how to tell its cells and open them.
@@ -38,7 +41,8 @@ pub struct ReceivingEnd {
     pub layers: Vec<Secret>,
 }
 
-/// `role(1) epoch(4) first(16) e2e(32) layers(1) [tag(32) open(32)]*`
+/// `role(1) epoch(4) first(16) e2e(32) layers(1) [tag(32) open(32)]*`, and under cover
+/// `period(4) start(4) stop(4)`.
 impl SendingEnd {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.push(self.role as u8);
@@ -50,15 +54,19 @@ impl SendingEnd {
             out.extend(tag.expose());
             out.extend(open.expose());
         }
+        if let Some(cover) = self.cover {
+            cover.write(out);
+        }
     }
 
-    pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+    pub(super) fn read(r: &mut Reader<'_>, covered: bool) -> Result<Self, Malformed> {
         Ok(Self {
             role: read_role(r)?,
             epoch: Epoch(r.u32()?),
             first: NodeId::read(r)?,
             e2e: r.secret()?,
             layers: read_layers(r, MAX_SENDER_LAYERS, |r| Ok((r.secret()?, r.secret()?)))?,
+            cover: if covered { Some(Cover::read(r)?) } else { None },
         })
     }
 }

@@ -12,6 +12,7 @@ const POD_SETUP: u8 = 2;
 const SIGNATURE: usize = 64;
 const SEND: u8 = 0;
 const RECEIVE: u8 = 1;
+const SEND_COVERED: u8 = 2;
 
 /// One end of a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ impl PodSetup {
         for lane in &self.lanes {
             match lane {
                 LaneEnd::Send(end) => {
-                    out.push(SEND);
+                    out.push(if end.cover.is_some() { SEND_COVERED } else { SEND });
                     end.write(&mut out);
                 }
                 LaneEnd::Receive(end) => {
@@ -106,7 +107,8 @@ impl PodSetup {
         let layer_key = r.secret()?;
         let lanes = (0..r.u8()?)
             .map(|_| match r.u8()? {
-                SEND => Ok(LaneEnd::Send(SendingEnd::read(&mut r)?)),
+                SEND => Ok(LaneEnd::Send(SendingEnd::read(&mut r, false)?)),
+                SEND_COVERED => Ok(LaneEnd::Send(SendingEnd::read(&mut r, true)?)),
                 RECEIVE => Ok(LaneEnd::Receive(ReceivingEnd::read(&mut r)?)),
                 _ => Err(r.malformed("lane direction")),
             })

@@ -58,6 +58,9 @@ pub enum LetterError {
         "a lane with a quota of {0} cells; it takes 1 to {MAX_QUOTA}: use smaller micro-batches"
     )]
     Quota(u32),
+    /// A covered lane's period, start or stop is out of its bounds.
+    #[error("the lane's cover has a period, start or stop out of bounds")]
+    Cover,
     /// No admission token is left for this relay.
     #[error("no admission token for relay {0}")]
     NoToken(NodeId),

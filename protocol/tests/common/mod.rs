@@ -122,6 +122,7 @@ impl Lane {
             epoch,
             quota,
             idle_seconds: 60,
+            cover: None,
         };
         let keys = plan.draw(&mut SystemRng, &mut |id| Some(token(id))).unwrap();
         let hops = keys

@@ -158,7 +158,7 @@ def check_hopSetups(v, labels):
     for s in v:
         data = hexed(s["bytes"])
         expected = {k: x for k, x in s.items() if k != "bytes"}
-        same((len(data), layout.read_hop_setup(data)), (64, expected), f"hop set-up, role {s['role']}")
+        same((len(data), layout.read_hop_setup(data)), (76 if s["cover"] else 64, expected), f"hop set-up, role {s['role']}")
 
 
 def check_podSetup(v, labels):

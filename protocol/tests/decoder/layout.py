@@ -67,23 +67,31 @@ def read_hop_setup(data):
     need(r.number(1) == 0, "reserved byte")
     epoch, quota, idle = r.number(4), r.number(4), r.number(4)
     next, out_tag = r.take(16), r.take(32)
+    cover = read_cover(r) if role == 4 else None
     r.end()
     need(1 <= quota <= MAX_QUOTA, "quota")
-    need(layers in {1: (2, 3), 2: (1,), 3: (1, 2)}.get(role, ()), "role or layers")
+    need(layers in {1: (2, 3), 2: (1,), 3: (1, 2), 4: (1,)}.get(role, ()), "role or layers")
     if role == 1:
         need(not any(out_tag), "out tag of a sender")
     return {
         "role": role, "layers": layers, "epoch": epoch, "quota": quota, "idleSeconds": idle,
-        "next": next.hex(), "outTag": None if role == 1 else out_tag.hex(),
+        "next": next.hex(), "outTag": None if role == 1 else out_tag.hex(), "cover": cover,
     }  # fmt: skip
+
+
+def read_cover(r):
+    period, start, stop = r.number(4), r.number(4), r.number(4)
+    need(100 <= period <= 10_000_000, "period")
+    need(0 < stop - start <= 172_800, "start and stop")
+    return {"period": period, "start": start, "stop": stop}
 
 
 def read_lane_end(r):
     direction, role, epoch = r.number(1), r.number(1), r.number(4)
-    need(direction <= 1, "direction")
+    need(direction <= 2, "direction")
     need(1 <= role <= 4, "lane role")
     end = {"direction": direction, "role": role, "epoch": epoch}
-    if direction == 0:
+    if direction != 1:
         end |= {"first": r.take(16).hex(), "e2e": r.take(32).hex()}
     else:
         end |= {"quota": r.number(4), "e2e": r.take(32).hex(), "linkTag": r.take(32).hex()}
@@ -91,7 +99,9 @@ def read_lane_end(r):
     layers = r.number(1)
     need(1 <= layers <= 3, "layers")
     secret = lambda: r.take(32).hex()
-    end["layers"] = [secret() if direction else [secret(), secret()] for _ in range(layers)]
+    end["layers"] = [secret() if direction == 1 else [secret(), secret()] for _ in range(layers)]
+    if direction != 1:
+        end["cover"] = read_cover(r) if direction == 2 else None
     return end
 
 

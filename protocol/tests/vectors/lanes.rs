@@ -181,6 +181,7 @@ fn lane(count: usize) -> Value {
         first: NodeId::from_bytes([0; 16]),
         e2e: e2e.clone(),
         layers: secrets[..c].iter().map(|s| (s.hop_tag(), s.hop_open())).collect(),
+        cover: None,
     };
     let receiving = ReceivingEnd {
         role: LaneRole::Forward,

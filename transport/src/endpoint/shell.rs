@@ -3,8 +3,9 @@
 use super::events::{Event, EventSink};
 use super::{Command, EndpointConfig, LaneId};
 use crate::server::Receiver;
-use crate::{Authority, Counters, LaneSlot, LetterPost, Links, serve_metrics, server};
-use mixnn_protocol::cell::LaneSender;
+use crate::{Authority, Counters, LaneSlot, LetterPost, Links, pace, serve_metrics, server};
+use mixnn_protocol::cell::{LaneSender, SlotSender};
+use mixnn_protocol::cover::{Pacer, WallClock};
 use mixnn_protocol::letter::{Letter, ReceivingEnd, SendingEnd};
 use mixnn_protocol::sizes::{CELL, cells_for};
 use mixnn_protocol::{Cell, CellDrop, Inbox, MessageHeader, NodeId};
@@ -22,12 +23,18 @@ const TICK: Duration = Duration::from_millis(50);
 const UNTAKEN: usize = 4;
 /// The least that it may leave untaken: some letters.
 const UNTAKEN_LEAST: usize = 64 * CELL;
+/// Slots of covered lanes that are caught up with after this thread was kept from the CPU. Few: what
+/// comes at once waits at the crossing relay, and all that follows behind it.
+const CATCH_UP: u64 = 16;
+/// Cells of a covered lane that may wait for the connection to its first relay.
+const COVER_QUEUE: u32 = 64;
 
 pub(super) struct Shell {
     inbox: RefCell<Inbox<LaneId>>,
     sending: RefCell<HashMap<LaneId, Sending>>,
     directory: RefCell<HashMap<NodeId, Authority>>,
     receive_quotas: RefCell<HashMap<LaneId, usize>>,
+    pacer: RefCell<Pacer<LaneId>>,
     links: Links,
     post: LetterPost,
     sink: EventSink,
@@ -35,13 +42,21 @@ pub(super) struct Shell {
 }
 
 struct Sending {
-    sender: LaneSender,
+    sender: Sender,
     first: NodeId,
     quota: u32,
     slot: Option<LaneSlot>,
     /// Messages that wait for the first relay's address, within the quota.
     waiting: Vec<(MessageHeader, Vec<u8>)>,
     waiting_cells: usize,
+}
+
+/// When a lane's cells leave.
+enum Sender {
+    /// At once.
+    OnDemand(LaneSender),
+    /// One a slot.
+    Covered(SlotSender),
 }
 
 impl Shell {
@@ -70,6 +85,7 @@ impl Shell {
                 sending: RefCell::default(),
                 directory: RefCell::default(),
                 receive_quotas: RefCell::default(),
+                pacer: RefCell::new(Pacer::new(CATCH_UP)),
                 links: Links::new(limits.clone(), counters.clone(), down),
                 post: LetterPost::new(limits.clone(), counters.clone()),
                 sink,
@@ -80,8 +96,10 @@ impl Shell {
         let mut tick = tokio::time::interval(TICK);
         tokio::pin!(serving);
         loop {
+            let slot = shell.pacer.borrow().deadline();
             tokio::select! {
                 () = &mut serving => {}
+                () = pace::until(slot) => shell.slots(Instant::now()),
                 _ = tick.tick() => shell.release(),
                 command = commands.recv() => match command {
                     Some(Command::Shutdown { within, done }) => {
@@ -103,6 +121,7 @@ impl Shell {
             Command::Receive { lane, end } => self.install_receive(lane, &end),
             Command::Remove(lane) => {
                 self.sending.borrow_mut().remove(&lane);
+                self.pacer.borrow_mut().remove(lane);
                 self.inbox.borrow_mut().remove(lane);
                 self.receive_quotas.borrow_mut().remove(&lane);
             }
@@ -134,8 +153,20 @@ impl Shell {
     }
 
     fn install_send(&self, lane: LaneId, end: &SendingEnd, quota: u32) {
+        let sender = match end.cover {
+            None => Sender::OnDemand(LaneSender::new(end)),
+            Some(cover) => {
+                let wall = WallClock::system();
+                let (start, stop) = (wall.edge(cover.start), wall.edge(cover.stop));
+                self.pacer.borrow_mut().insert(lane, cover.sender_period(), start, stop);
+                Sender::Covered(SlotSender::new(end, quota))
+            }
+        };
+        if end.cover.is_none() {
+            self.pacer.borrow_mut().remove(lane);
+        }
         let sending = Sending {
-            sender: LaneSender::new(end),
+            sender,
             first: end.first,
             quota,
             slot: None,
@@ -163,6 +194,13 @@ impl Shell {
             self.counters.count(drop.reason());
             self.sink.put(Event::LaneFault { lane, drop });
         };
+        let sender = match &mut s.sender {
+            Sender::OnDemand(sender) => sender,
+            Sender::Covered(covered) => {
+                // Nothing happens now that could be seen: a slot will take it.
+                return covered.push(header, payload).err().map_or((), fault);
+            }
+        };
         if s.slot.is_none() {
             let peer = self.directory.borrow().get(&s.first).cloned();
             s.slot = peer.map(|peer| self.links.lane(&peer, s.quota));
@@ -175,11 +213,38 @@ impl Shell {
             s.waiting.push((header, payload));
             return self.sink.put(Event::UnknownNode(s.first));
         };
-        let mut message = s.sender.message(header, &payload);
+        let mut message = sender.message(header, &payload);
         while message.remaining() > 0 {
             if let Err(drop) = slot.push_with(|cell| message.next_cell(cell)) {
                 return fault(drop);
             }
+        }
+    }
+
+    /// Every covered lane emits its cell of the slot, whatever there is to say.
+    fn slots(&self, now: Instant) {
+        let sending = &mut *self.sending.borrow_mut();
+        let paced = self.pacer.borrow_mut().due(now, |lane| {
+            let Some(s) = sending.get_mut(&lane) else { return };
+            let Sender::Covered(covered) = &mut s.sender else { return };
+            if s.slot.is_none() {
+                let peer = self.directory.borrow().get(&s.first).cloned();
+                s.slot = peer.map(|peer| self.links.lane(&peer, s.quota.min(COVER_QUEUE)));
+            }
+            let Some(slot) = &s.slot else { return self.counters.count("unknown_node") };
+            match slot.push_with(|cell| covered.slot(cell).map(|()| true)) {
+                // The first relay takes no more: the real cells stay for later slots.
+                Ok(_) => {}
+                Err(CellDrop::OverQuota) => self.counters.count("slot_blocked"),
+                Err(drop) => {
+                    self.counters.count(drop.reason());
+                    self.sink.put(Event::LaneFault { lane, drop });
+                }
+            }
+        });
+        self.counters.count_many("slot_missed", paced.missed);
+        for lane in paced.stopped {
+            sending.remove(&lane);
         }
     }
 

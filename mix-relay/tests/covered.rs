@@ -1,0 +1,269 @@
+//! Lanes under constant-rate cover at their crossing relay: nothing that comes in shows in what goes out.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{admission_key, token};
+use mixnn_mix_relay::{Budget, Egress, LaneKey, LetterDrop, LetterOutcome, RelayCore};
+use mixnn_protocol::cell::SlotSender;
+use mixnn_protocol::cover::WallClock;
+use mixnn_protocol::lane::{LaneKeys, LanePlan};
+use mixnn_protocol::letter::Letter;
+use mixnn_protocol::sizes::{CELL, FRAME_DATA};
+use mixnn_protocol::{
+    Cell, CellDrop, Cover, Epoch, Inbox, Kind, LaneRole, MessageHeader, NodeId, RelayRef, Suite,
+    SystemRng,
+};
+use std::time::{Duration, Instant};
+
+const UNIX: u32 = 1_800_000_000;
+const START: u32 = UNIX + 1;
+const PERIOD: Duration = Duration::from_millis(1);
+
+fn cover() -> Cover {
+    Cover { period: 1000, start: START, stop: START + 10 }
+}
+
+/// What left: when, on which lane, what.
+#[derive(Default)]
+struct Wire {
+    now: Option<Instant>,
+    cells: Vec<(Instant, LaneKey, Box<Cell>)>,
+    /// A lane whose peer takes nothing.
+    stuck: Option<LaneKey>,
+}
+
+impl Egress for Wire {
+    fn open(&mut self, _lane: LaneKey, _next: NodeId, _quota: u32) {}
+    fn close(&mut self, _lane: LaneKey) {}
+    fn push_with(
+        &mut self,
+        lane: LaneKey,
+        write: &mut dyn FnMut(&mut Cell) -> Result<bool, CellDrop>,
+    ) -> Result<bool, CellDrop> {
+        if self.stuck == Some(lane) {
+            return Err(CellDrop::OverQuota);
+        }
+        let mut cell = Box::new([0; CELL]);
+        let written = write(&mut cell)?;
+        if written {
+            self.cells.push((self.now.unwrap(), lane, cell));
+        }
+        Ok(written)
+    }
+}
+
+struct Bench {
+    core: RelayCore,
+    me: RelayRef,
+    wire: Wire,
+    zero: Instant,
+}
+
+struct Lane {
+    sender: SlotSender,
+    inbox: Inbox<()>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let mut core = RelayCore::new(Suite::X25519, Budget::new(1 << 30));
+        let id = NodeId::random(&mut SystemRng);
+        core.admit(id, admission_key());
+        let me = RelayRef { id, key: core.public_key().clone() };
+        let zero = Instant::now();
+        core.set_clock(WallClock { at: zero, unix: Duration::from_secs(UNIX.into()) });
+        Self { core, me, wire: Wire::default(), zero }
+    }
+
+    fn start(&self) -> Instant {
+        self.zero + Duration::from_secs(1)
+    }
+
+    fn draw(&self, cover: Cover) -> (LaneKeys, Box<Letter>) {
+        let plan = LanePlan {
+            role: LaneRole::Forward,
+            receiver: NodeId::random(&mut SystemRng),
+            path: std::slice::from_ref(&self.me),
+            epoch: Epoch(1),
+            quota: 64,
+            idle_seconds: 5,
+            cover: Some(cover),
+        };
+        let mut keys = plan.draw(&mut SystemRng, &mut |id| Some(token(id))).unwrap();
+        let letter = keys.hops.remove(0).1.into_letter();
+        (keys, letter)
+    }
+
+    fn letter(&mut self, letter: &Letter) -> Result<LetterOutcome, LetterDrop> {
+        self.core.letter(self.zero, letter, &mut self.wire)
+    }
+
+    fn lane(&mut self) -> Lane {
+        let (keys, letter) = self.draw(cover());
+        self.letter(&letter).unwrap();
+        let mut inbox = Inbox::default();
+        inbox.insert((), &keys.receiving);
+        Lane { sender: SlotSender::new(&keys.sending, 4096), inbox }
+    }
+
+    fn cell(&mut self, now: Instant, cell: &Cell) -> Result<(), CellDrop> {
+        self.wire.now = Some(now);
+        self.core.cell(now, cell, &mut self.wire)
+    }
+
+    fn slots(&mut self, now: Instant) -> mixnn_mix_relay::Passed {
+        self.wire.now = Some(now);
+        self.core.slots(now, &mut self.wire)
+    }
+
+    fn left(&self, lane: LaneKey) -> usize {
+        self.wire.cells.iter().filter(|(_, l, _)| *l == lane).count()
+    }
+
+    /// The times at which a lane's cells left, counted from the start.
+    fn times(&self, lane: LaneKey) -> Vec<Duration> {
+        let of = self.wire.cells.iter().filter(|(_, l, _)| *l == lane);
+        of.map(|(at, _, _)| *at - self.start()).collect()
+    }
+}
+
+fn header(step: u64) -> MessageHeader {
+    MessageHeader { kind: Kind::Activation, term: 1, attempt: 0, step, micro_batch: 0 }
+}
+
+fn slot(lane: &mut Lane) -> Box<Cell> {
+    let mut cell = Box::new([0; CELL]);
+    lane.sender.slot(&mut cell).unwrap();
+    cell
+}
+
+#[test]
+fn every_real_cell_arrives_and_every_lane_emits_the_same() {
+    let mut bench = Bench::new();
+    let mut lanes = [bench.lane(), bench.lane(), bench.lane()];
+    let payload = vec![7; 5 * FRAME_DATA + 3];
+    // The first lane is busy, the second silent, the third loses all that is sent to it.
+    for step in 1..=4 {
+        lanes[0].sender.push(header(step), payload.clone()).unwrap();
+    }
+    for i in 0..100 {
+        let now = bench.start() + i * PERIOD;
+        for (n, lane) in lanes.iter_mut().enumerate() {
+            let cell = slot(lane);
+            if n != 2 {
+                bench.cell(now, &cell).unwrap();
+            }
+        }
+        bench.slots(now);
+    }
+    assert_eq!(bench.times(0), bench.times(1));
+    assert_eq!(bench.times(0), bench.times(2));
+    // A shade faster than its senders: 100 slots of theirs are 103 of its own.
+    assert_eq!(bench.left(0), 103);
+    let mut steps = Vec::new();
+    for (at, lane, cell) in &bench.wire.cells {
+        let lane = &mut lanes[*lane as usize];
+        lane.inbox.cell(*at, cell).unwrap();
+        while let Some(message) = lane.inbox.poll(()) {
+            assert_eq!(message.payload, payload);
+            steps.push(message.header.step);
+        }
+    }
+    assert_eq!(steps, [1, 2, 3, 4]);
+}
+
+#[test]
+fn counts_are_exact_however_late_the_relay_wakes() {
+    let mut bench = Bench::new();
+    let mut lane = bench.lane();
+    bench.lane();
+    for late in [0, 3, 50, 51, 120, 240] {
+        let now = bench.start() + late * PERIOD;
+        for _ in 0..3 {
+            bench.cell(now, &slot(&mut lane)).unwrap();
+        }
+        bench.slots(now);
+        let slots = (f64::from(late) * 32.0 / 31.0) as usize + 1;
+        assert_eq!([bench.left(0), bench.left(1)], [slots, slots], "{late} ms");
+    }
+    // Too late to be caught up with: given up for both alike.
+    let passed = bench.slots(bench.start() + 1000 * PERIOD);
+    assert_eq!((passed.slots, bench.left(0)), (2 * 128, bench.left(1)));
+    assert!(passed.missed > 500);
+}
+
+#[test]
+fn a_burst_waits_for_slots_and_what_does_not_fit_is_counted() {
+    let mut bench = Bench::new();
+    let mut lane = bench.lane();
+    let now = bench.start();
+    let taken = (0..300).filter(|_| bench.cell(now, &slot(&mut lane)).is_ok()).count();
+    assert_eq!(taken, 64 + Cover::SLACK as usize);
+    assert_eq!(bench.cell(now, &slot(&mut lane)), Err(CellDrop::UnknownTag), "deaf by then");
+    assert!(bench.wire.cells.is_empty(), "nothing leaves but in a slot");
+    bench.slots(now);
+    assert_eq!(bench.left(0), 1);
+}
+
+#[test]
+fn a_peer_that_takes_nothing_costs_no_cell_and_no_other_lane() {
+    let mut bench = Bench::new();
+    let mut lanes = [bench.lane(), bench.lane()];
+    lanes[0].sender.push(header(1), vec![1; 3 * FRAME_DATA]).unwrap();
+    bench.wire.stuck = Some(0);
+    for i in 0..10 {
+        let now = bench.start() + i * PERIOD;
+        bench.cell(now, &slot(&mut lanes[0])).unwrap();
+        let passed = bench.slots(now);
+        assert_eq!((passed.slots, passed.blocked), (1, 1));
+    }
+    bench.wire.stuck = None;
+    bench.slots(bench.start() + 20 * PERIOD);
+    for (at, lane, cell) in &bench.wire.cells {
+        lanes[*lane as usize].inbox.cell(*at, cell).unwrap();
+    }
+    assert_eq!(lanes[0].inbox.poll(()).unwrap().payload.len(), 3 * FRAME_DATA);
+}
+
+#[test]
+fn lanes_start_and_stop_at_edges_whether_cells_come_or_not() {
+    let mut bench = Bench::new();
+    bench.lane();
+    assert_eq!(bench.core.next_slot(), Some(bench.start()));
+    bench.slots(bench.start() - PERIOD);
+    assert_eq!(bench.left(0), 0);
+    // Its declared idle time is long over, and no cell ever came: it goes on until its stop.
+    for second in 0..10 {
+        for i in 0..1000 {
+            bench.slots(bench.start() + Duration::from_secs(second) + i * PERIOD);
+        }
+        bench.core.on_time(bench.start() + Duration::from_secs(second), &mut Wire::default());
+        assert_eq!(bench.core.lanes(), 1);
+    }
+    assert_eq!(bench.core.crossing().into_iter().collect::<Vec<_>>(), [(cover(), 1)]);
+    let end = bench.start() + Duration::from_secs(10);
+    bench.slots(end);
+    assert_eq!((bench.core.lanes(), bench.core.next_slot()), (0, None));
+    let left = bench.left(0);
+    assert!((10_300..10_330).contains(&left), "{left}");
+}
+
+#[test]
+fn covers_beyond_what_the_relay_has_are_refused() {
+    let mut bench = Bench::new();
+    let refused = |bench: &mut Bench, cover| {
+        let (_, letter) = bench.draw(cover);
+        bench.letter(&letter).map(drop).map_err(|drop| drop.reason())
+    };
+    let over = Cover { start: UNIX - 100, stop: UNIX - 50, ..cover() };
+    assert_eq!(refused(&mut bench, over), Err("cover_time"));
+    let far = Cover { start: UNIX + 9000, stop: UNIX + 9100, ..cover() };
+    assert_eq!(refused(&mut bench, far), Err("cover_time"));
+    let fast = Cover { period: Cover::MIN_PERIOD, ..cover() };
+    assert_eq!(refused(&mut bench, fast), Ok(()));
+    assert_eq!(refused(&mut bench, fast), Ok(()));
+    assert_eq!(refused(&mut bench, fast), Err("cover_rate"));
+    assert_eq!(refused(&mut bench, cover()), Ok(()), "a modest one still fits");
+}
