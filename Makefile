@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 FILE ?= examples/lenet5.yaml
 
-.PHONY: help setup build run test lint generate clean
+.PHONY: help setup build run test lint privacy generate clean
 
 help: ## list of targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ test: lint ## all tests
 lint: setup ## format and clippy, without warnings
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+privacy: ## attack lanes with and without cover; writes docs/privacy.json and .svg
+	cargo run --release --locked -p mixnn-lab -- --out docs/privacy.json --picture docs/privacy.svg
 
 generate: ## write again what is generated: crds/mixnnmodel.yaml
 	MIXNN_GENERATE=1 cargo test -p mixnn-crds --test crd

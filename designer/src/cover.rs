@@ -3,10 +3,13 @@
 use mixnn_crds::{CoverRate, CoverTraffic, RelaysSpec};
 use mixnn_events::Privacy;
 use mixnn_protocol::{Cover, LaneRole, WallClock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// For all letters to arrive before the first slot.
-const MARGIN_SECONDS: u32 = 3;
+/// For all letters to be sealed and to arrive before the first slot: a relay that learns of a lane when
+/// its cells have long been coming finds none of their tags.
+const MARGIN: Duration = Duration::from_secs(4);
+/// And for each letter.
+const MARGIN_LETTER: Duration = Duration::from_millis(15);
 /// How long lanes live.
 const LIFE_SECONDS: u32 = 86_400;
 /// Control lanes emit once while others emit so often: they carry little, and need not be fast.
@@ -43,8 +46,7 @@ pub(crate) struct CoverPlan {
 }
 
 impl CoverPlan {
-    /// The cover that the model asks for, if it asks for any, from the next edge that leaves time for
-    /// all letters.
+    /// The cover that the model asks for, if it asks for any.
     pub(crate) fn new(relays: &RelaysSpec, layers: usize, cores: Option<f64>) -> Option<Self> {
         if relays.cover_traffic == CoverTraffic::None {
             return None;
@@ -56,8 +58,14 @@ impl CoverPlan {
                 auto(layers, relays.hops, cores)
             }
         };
-        let start = WallClock::system().seconds(Instant::now()) + MARGIN_SECONDS;
-        Some(Self { bulk: Cover { period, start, stop: start + LIFE_SECONDS } })
+        Some(Self { bulk: Cover { period, start: 0, stop: LIFE_SECONDS } })
+    }
+
+    /// The same from the next edge that leaves time for so many letters.
+    pub(crate) fn starting(&self, letters: usize) -> Self {
+        let margin = MARGIN + MARGIN_LETTER * letters as u32;
+        let start = WallClock::system().seconds(Instant::now() + margin) + 1;
+        Self { bulk: Cover { start, stop: start + LIFE_SECONDS, ..self.bulk } }
     }
 
     /// The cover of a lane of this role.

@@ -15,7 +15,7 @@ use mixnn_protocol::letter::MAX_QUOTA;
 use mixnn_protocol::letter::{Draft, LaneEnd, Letter, PodSetup, SealedLetter, route};
 use mixnn_protocol::sizes::cells_for;
 use mixnn_protocol::tensor::{Dtype, encoded_len};
-use mixnn_protocol::{LaneRole, NodeId, RelayRef, Secret, SystemRng, Token};
+use mixnn_protocol::{Cover, LaneRole, NodeId, RelayRef, Secret, SystemRng, Token};
 use mixnn_transport::{Endpoint, LaneId};
 use std::collections::HashMap;
 
@@ -120,12 +120,13 @@ impl Ring {
             .collect();
         let letters: Vec<Path> = setup.letter_ways(&ways);
         let mut tokens = setup.buy_tokens(&ways, &letters)?;
+        let cover = setup.cover.map(|cover| cover.starting(letters.len()));
         let mut admit = |relay: NodeId| tokens.get_mut(&relay).and_then(Vec::pop);
         let mut ends: Vec<Vec<LaneEnd>> = vec![Vec::new(); setup.layers.len()];
         let mut outgoing: Vec<(NodeId, Box<Letter>)> = Vec::new();
         let mut letter_ways = letters.into_iter();
         for (id, (lane, way)) in lanes.iter().zip(&ways).enumerate() {
-            let keys = setup.draw(lane, way, &mut admit)?;
+            let keys = setup.draw(lane, way, cover.as_ref(), &mut admit)?;
             for (relay, letter) in keys.hops {
                 let by = letter_ways.next().unwrap_or_default();
                 outgoing.push(setup.post(relay.id, letter, &by, &mut admit)?);
@@ -204,6 +205,7 @@ impl Setup<'_> {
         &self,
         lane: &Lane,
         way: &[usize],
+        cover: Option<&CoverPlan>,
         admit: &mut impl FnMut(NodeId) -> Option<Token>,
     ) -> Result<LaneKeys, DesignerError> {
         let receiver = match lane.to {
@@ -215,9 +217,9 @@ impl Setup<'_> {
             receiver,
             path: &self.references(way),
             epoch: self.pool.epoch,
-            quota: self.quota(lane),
+            quota: self.quota(lane) + cover.map_or(0, |_| Cover::SLACK),
             idle_seconds: IDLE_SECONDS,
-            cover: self.cover.map(|cover| cover.of(lane.role)),
+            cover: cover.map(|cover| cover.of(lane.role)),
         };
         Ok(plan.draw(&mut SystemRng, admit)?)
     }

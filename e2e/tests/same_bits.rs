@@ -36,6 +36,13 @@ fn the_loss_at_the_last_layer_gives_the_same_bits() {
     assert_same_bits(&Spec { layers: MLP, optimizer: SGD, loss, ..Spec::default() });
 }
 
+/// Slow slots, so that a loaded machine keeps up; the bits do not know of them.
+#[test]
+fn lenet5_under_constant_rate_cover() {
+    let cover = r#", "coverTraffic": "ConstantRate", "rate": {"fixed": {"cellsPerSecond": 40}}"#;
+    assert_same_bits(&Spec { cover, ..Spec::default() });
+}
+
 /// The control: the digest tells a difference that accuracy hides.
 #[test]
 fn another_number_of_micro_batches_gives_other_bits() {

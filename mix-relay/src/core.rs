@@ -251,9 +251,13 @@ impl RelayCore {
         let (key, number) = self.tags.look_up(tag).ok_or(CellDrop::UnknownTag)?;
         let lane = self.lanes.get_mut(&key).ok_or(CellDrop::UnknownTag)?;
         if lane.cover.is_some() {
-            lane.hop.forward(now, number, cell, &mut self.scratch)?;
-            self.tags.spend(key, number);
-            return Ok(());
+            let taken = lane.hop.forward(now, number, cell, &mut self.scratch);
+            // One that finds no room was authentic: were its tag still awaited, a burst of them would
+            // leave the lane deaf.
+            if matches!(taken, Ok(_) | Err(CellDrop::OverQuota)) {
+                self.tags.spend(key, number);
+            }
+            return taken.map(drop);
         }
         let mut opened = false;
         let pushed = egress.push_with(key, &mut |out| {

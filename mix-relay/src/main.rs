@@ -56,13 +56,14 @@ async fn run(args: Args, started: Started) -> anyhow::Result<()> {
         tokio::task::spawn_local(serve_metrics(metrics, counters.clone()));
     }
     let listener = TcpListener::from_std(started.listener).context("listener")?;
-    let relay = Relay::new(core, Limits::default(), counters);
+    let relay = Relay::new(core, Limits::default(), counters.clone());
     tokio::select! {
         () = relay.clone().serve(listener, Limits::default()) => {}
         () = follow_directory(&relay, &registry) => {}
         () = shutdown_signal() => tracing::info!("told to end"),
     }
     relay.finish(FINISH).await;
+    tracing::info!(counts = counters.encode(), "ended");
     Ok(())
 }
 

@@ -200,7 +200,10 @@ struct Exit {
 
 impl Egress for Exits {
     fn open(&mut self, lane: LaneKey, next: NodeId, quota: u32) {
-        self.lanes.insert(lane, Exit { next, quota, slot: None });
+        // Connects now, if it can: a link that is made when the first cell comes delays it, and under
+        // cover all that follow.
+        let slot = self.directory.get(&next).map(|peer| self.links.lane(peer, quota));
+        self.lanes.insert(lane, Exit { next, quota, slot });
     }
 
     fn close(&mut self, lane: LaneKey) {

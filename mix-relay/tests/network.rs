@@ -4,13 +4,13 @@
 
 mod common;
 
-use common::{Addresses, Node, RunningRelay, Tap, draw, until};
+use common::{Addresses, Node, RunningRelay, Tap, draw, draw_covered, until};
 use mixnn_protocol::sizes::{CELL, FRAME_DATA};
-use mixnn_protocol::{Kind, MessageHeader};
+use mixnn_protocol::{Cover, Kind, MessageHeader, WallClock};
 use mixnn_transport::{Endpoint, EndpointConfig, Event, Limits};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -244,4 +244,34 @@ fn connections_beyond_the_bound_are_refused() {
         raw(&relay.url, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             .contains("200")
     );
+}
+
+/// One lane says a lot, the other nothing: on every link there are as many cells of both.
+#[test]
+fn under_cover_a_silent_lane_looks_like_a_busy_one() {
+    let (from, relays, to, mut nodes) = network(3);
+    let (silent_from, silent_to) = (Node::start(), Node::start());
+    let last = [Tap::before(&to.url), Tap::before(&silent_to.url)];
+    nodes.insert(to.id, last[0].url.clone());
+    nodes.insert(silent_to.id, last[1].url.clone());
+    publish(&nodes, &relays, &[&from, &to, &silent_from, &silent_to]);
+    let start = WallClock::system().seconds(Instant::now()) + 4;
+    let cover = Some(Cover { period: 10_000, start, stop: start + 3 });
+    let path: Vec<_> = relays.iter().collect();
+    for (from, to) in [(&from, &to), (&silent_from, &silent_to)] {
+        let keys = draw_covered(from, to.id, &path, &[], 200, cover);
+        to.endpoint.install_receive(0, keys.receiving);
+        from.endpoint.install_send(0, keys.sending, 200);
+    }
+    installed(&path, 6);
+    let payload = vec![5; 100 * FRAME_DATA];
+    from.endpoint.send(0, header(1), payload.clone());
+    assert_eq!(message(&to), (header(1), payload));
+    let cells = |tap: &Tap| tap.requests().iter().map(|(_, body)| body.len() / CELL).sum::<usize>();
+    // The lanes end by themselves, and then the relays' links.
+    until("the end of both lanes", || WallClock::system().seconds(Instant::now()) > start + 4);
+    let counts = [cells(&last[0]), cells(&last[1])];
+    assert_eq!(counts[0], counts[1]);
+    assert!((300..=312).contains(&counts[0]), "{counts:?}");
+    assert!(silent_to.events.try_recv().is_none(), "a dummy is no message");
 }

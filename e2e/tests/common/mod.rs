@@ -34,6 +34,8 @@ pub struct Spec {
     pub relays: u32,
     pub hops: u32,
     pub suite: &'static str,
+    /// More fields of `relays`, each after a comma.
+    pub cover: &'static str,
     pub train: u32,
     pub batch: u32,
 }
@@ -62,6 +64,7 @@ impl Default for Spec {
             relays: 3,
             hops: 3,
             suite: "XWing",
+            cover: "",
             train: 650,
             batch: 20,
         }
@@ -75,7 +78,7 @@ impl Spec {
             r#"{{"apiVersion": "mixnn.dev/v1alpha1", "kind": "MixNNModel", "metadata": {{"name": "secret-name"}},
             "spec": {{"layers": {}, "training": {{"dataset": {{"digits": {{"train": {}, "test": 100}}}},
             "batchSize": {}, "microBatches": {}, "epochs": 1, "optimizer": {}, "loss": {}{}}},
-            "relays": {{"replicas": {}, "hops": {}, "suite": "{}"}}}}}}"#,
+            "relays": {{"replicas": {}, "hops": {}, "suite": "{}"{}}}}}}}"#,
             self.layers,
             self.train,
             self.batch,
@@ -85,7 +88,8 @@ impl Spec {
             self.more,
             self.relays,
             self.hops,
-            self.suite
+            self.suite,
+            self.cover
         );
         let path = folder.join("model.yaml");
         std::fs::write(&path, text).unwrap();

@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, dead_code)]
 
+pub mod covered;
+
 use mixnn_mix_relay::{Budget, Relay, RelayCore};
 use mixnn_protocol::admission::{Issuer, TokenRequest};
 use mixnn_protocol::lane::{LaneKeys, LanePlan};
 use mixnn_protocol::letter::{Letter, route};
-use mixnn_protocol::{AdmissionKey, Epoch, LaneRole, NodeId, RelayRef, Suite, SystemRng, Token};
+use mixnn_protocol::{
+    AdmissionKey, Cover, Epoch, LaneRole, NodeId, RelayRef, Suite, SystemRng, Token,
+};
 use mixnn_transport::{Authority, Counters, Endpoint, EndpointConfig, Events, Limits};
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -108,6 +112,18 @@ pub fn draw(
     letter_way: &[&RunningRelay],
     quota: u32,
 ) -> LaneKeys {
+    draw_covered(from, to, relays, letter_way, quota, None)
+}
+
+/// The same under cover.
+pub fn draw_covered(
+    from: &Node,
+    to: NodeId,
+    relays: &[&RunningRelay],
+    letter_way: &[&RunningRelay],
+    quota: u32,
+    cover: Option<Cover>,
+) -> LaneKeys {
     let path: Vec<RelayRef> = relays.iter().map(|r| r.reference.clone()).collect();
     let way: Vec<RelayRef> = letter_way.iter().map(|r| r.reference.clone()).collect();
     let plan = LanePlan {
@@ -117,7 +133,7 @@ pub fn draw(
         epoch: Epoch(1),
         quota,
         idle_seconds: 600,
-        cover: None,
+        cover,
     };
     let mut admit = |id| Some(token(id));
     let mut keys = plan.draw(&mut SystemRng, &mut admit).unwrap();

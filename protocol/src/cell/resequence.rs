@@ -66,9 +66,9 @@ impl<T> Resequencer<T> {
         item
     }
 
-    /// Whether as many items are held as may be.
+    /// Whether more items are held than may be, so that no gap is waited for.
     pub fn is_full(&self) -> bool {
-        self.held.len() >= self.capacity
+        self.held.len() > self.capacity
     }
 
     /// When [`pop`](Self::pop) should be called even if nothing arrives.

@@ -26,8 +26,6 @@ const UNTAKEN_LEAST: usize = 64 * CELL;
 /// Slots of covered lanes that are caught up with after this thread was kept from the CPU. Few: what
 /// comes at once waits at the crossing relay, and all that follows behind it.
 const CATCH_UP: u64 = 16;
-/// Cells of a covered lane that may wait for the connection to its first relay.
-const COVER_QUEUE: u32 = 64;
 
 pub(super) struct Shell {
     inbox: RefCell<Inbox<LaneId>>,
@@ -165,11 +163,14 @@ impl Shell {
         if end.cover.is_none() {
             self.pacer.borrow_mut().remove(lane);
         }
+        // Connects now, if it can: the first cell is not to wait for it, nor, under cover, all others.
+        let peer = self.directory.borrow().get(&end.first).cloned();
+        let slot = peer.map(|peer| self.links.lane(&peer, quota));
         let sending = Sending {
             sender,
             first: end.first,
             quota,
-            slot: None,
+            slot,
             waiting: Vec::new(),
             waiting_cells: 0,
         };
@@ -229,7 +230,7 @@ impl Shell {
             let Sender::Covered(covered) = &mut s.sender else { return };
             if s.slot.is_none() {
                 let peer = self.directory.borrow().get(&s.first).cloned();
-                s.slot = peer.map(|peer| self.links.lane(&peer, s.quota.min(COVER_QUEUE)));
+                s.slot = peer.map(|peer| self.links.lane(&peer, s.quota));
             }
             let Some(slot) = &s.slot else { return self.counters.count("unknown_node") };
             match slot.push_with(|cell| covered.slot(cell).map(|()| true)) {
