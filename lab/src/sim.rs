@@ -90,6 +90,7 @@ impl Truth {
 
 impl Taps {
     /// The first `steps` steps of it.
+    #[must_use]
     pub fn first(&self, steps: usize) -> Self {
         let until = self.step * steps as f64;
         let cut = |lanes: &[Vec<Ms>]| {
@@ -183,7 +184,6 @@ fn carried(rng: &mut impl Rng, sent: Vec<Ms>) -> Vec<Ms> {
 fn tampered(cells: Vec<Ms>, target: bool, tamper: Tamper) -> Vec<Ms> {
     let held = |at: Ms, window: Ms| (at / window) as u64 % 2 == 1;
     match tamper {
-        Tamper::Watch => cells,
         Tamper::OnlyFirst => {
             if target {
                 cells
@@ -199,7 +199,7 @@ fn tampered(cells: Vec<Ms>, target: bool, tamper: Tamper) -> Vec<Ms> {
         Tamper::Drop(window) if target => {
             cells.into_iter().filter(|&at| !held(at, window)).collect()
         }
-        Tamper::Delay(_) | Tamper::Drop(_) => cells,
+        Tamper::Watch | Tamper::Delay(_) | Tamper::Drop(_) => cells,
     }
 }
 
