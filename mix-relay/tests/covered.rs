@@ -102,7 +102,7 @@ fn lanes_start_and_stop_at_edges_whether_cells_come_or_not() {
     let mut bench = Bench::new();
     bench.lane();
     assert_eq!(bench.core.next_slot(), Some(bench.start()));
-    bench.slots(bench.start() - PERIOD);
+    bench.slots(bench.zero);
     assert_eq!(bench.left(0), 0);
     // Its declared idle time is long over, and no cell ever came: it goes on until its stop.
     for second in 0..10 {
