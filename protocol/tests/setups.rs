@@ -6,7 +6,7 @@ use mixnn_protocol::letter::{
     HopRole, HopSetup, LaneEnd, LetterError, MAX_QUOTA, PodSetup, ReceivingEnd, SendingEnd,
 };
 use mixnn_protocol::{
-    ClaimKey, Epoch, KeyPair, LaneRole, NodeId, PublicKey, Secret, Suite, SystemRng,
+    ClaimKey, Cover, Epoch, KeyPair, LaneRole, NodeId, PublicKey, Secret, Suite, SystemRng,
 };
 use proptest::prelude::*;
 
@@ -27,6 +27,7 @@ fn a_hop_set_up_is_read_as_it_was_written() {
         HopRole::Crossing { out_tag: secret() },
         HopRole::Receiver { layers: 1, out_tag: secret() },
         HopRole::Receiver { layers: 2, out_tag: secret() },
+        HopRole::Covered { out_tag: secret(), cover: COVER },
     ] {
         let setup = hop(role);
         assert_eq!(HopSetup::from_bytes(&setup.to_bytes()).unwrap(), setup);
@@ -45,7 +46,8 @@ fn a_hop_set_up_out_of_bounds_is_refused() {
     };
     assert_eq!(refused(&sender, 0, &[2]), ("content kind", 0));
     assert_eq!(refused(&sender, 1, &[0]).0, "hop role or layers");
-    assert_eq!(refused(&sender, 1, &[4]).0, "hop role or layers");
+    assert_eq!(refused(&sender, 1, &[5]).0, "hop role or layers");
+    assert_eq!(refused(&sender, 1, &[4]).0, "length", "a covered crossing says when cells leave");
     for layers in [0, 1, 4, 255] {
         assert_eq!(refused(&sender, 2, &[layers]), ("hop role or layers", 1));
     }
@@ -62,6 +64,26 @@ fn a_hop_set_up_out_of_bounds_is_refused() {
     }
     let longer = [&sender[..], &[0]].concat();
     assert_eq!(HopSetup::from_bytes(&longer).unwrap_err().what, "trailing bytes");
+}
+
+const COVER: Cover = Cover { period: 1000, start: 100, stop: 200 };
+
+#[test]
+fn a_cover_out_of_bounds_is_refused() {
+    let good = hop(HopRole::Covered { out_tag: secret(), cover: COVER });
+    for cover in [
+        Cover { period: Cover::MIN_PERIOD - 1, ..COVER },
+        Cover { period: Cover::MAX_PERIOD + 1, ..COVER },
+        Cover { stop: COVER.start, ..COVER },
+        Cover { stop: COVER.start - 1, ..COVER },
+        Cover { stop: COVER.start + Cover::MAX_LIFE + 1, ..COVER },
+    ] {
+        let role = HopRole::Covered { out_tag: secret(), cover };
+        let bytes = HopSetup { role, ..good.clone() }.to_bytes();
+        assert_eq!(HopSetup::from_bytes(&bytes).unwrap_err().what, "cover");
+    }
+    let cut = &good.to_bytes()[..64];
+    assert!(HopSetup::from_bytes(cut).is_err());
 }
 
 /// A pod, its owner's key, and a set-up that it accepts.
