@@ -87,10 +87,23 @@ impl WallClock {
         Self { at: Instant::now(), unix: unix.unwrap_or_default() }
     }
 
+    /// Takes up a newer reading if the two disagree by more than a reading's own noise: lanes whose edges
+    /// are the same second must start at the same instant, or one has a slot more than another.
+    pub fn follow(&mut self, newer: Self) {
+        if self.unix_at(newer.at).abs_diff(newer.unix) > Self::NOISE {
+            *self = newer;
+        }
+    }
+
+    const NOISE: Duration = Duration::from_millis(20);
+
+    fn unix_at(&self, now: Instant) -> Duration {
+        self.unix + now.saturating_duration_since(self.at)
+    }
+
     /// Unix time at an instant, in whole seconds.
     pub fn seconds(&self, now: Instant) -> u32 {
-        let unix = self.unix + now.saturating_duration_since(self.at);
-        u32::try_from(unix.as_secs()).unwrap_or(u32::MAX)
+        u32::try_from(self.unix_at(now).as_secs()).unwrap_or(u32::MAX)
     }
 
     /// When an edge, in seconds of Unix time, comes by this clock; at once if it is over.

@@ -33,6 +33,7 @@ pub(super) struct Shell {
     directory: RefCell<HashMap<NodeId, Authority>>,
     receive_quotas: RefCell<HashMap<LaneId, usize>>,
     pacer: RefCell<Pacer<LaneId>>,
+    wall: RefCell<WallClock>,
     links: Links,
     post: LetterPost,
     sink: EventSink,
@@ -84,6 +85,7 @@ impl Shell {
                 directory: RefCell::default(),
                 receive_quotas: RefCell::default(),
                 pacer: RefCell::new(Pacer::new(CATCH_UP)),
+                wall: RefCell::new(WallClock::system()),
                 links: Links::new(limits.clone(), counters.clone(), down),
                 post: LetterPost::new(limits.clone(), counters.clone()),
                 sink,
@@ -154,7 +156,8 @@ impl Shell {
         let sender = match end.cover {
             None => Sender::OnDemand(LaneSender::new(end)),
             Some(cover) => {
-                let wall = WallClock::system();
+                let mut wall = self.wall.borrow_mut();
+                wall.follow(WallClock::system());
                 let (start, stop) = (wall.edge(cover.start), wall.edge(cover.stop));
                 self.pacer.borrow_mut().insert(lane, cover.sender_period(), start, stop);
                 Sender::Covered(SlotSender::new(end, quota))
