@@ -28,8 +28,8 @@ lint: setup ## format and clippy, without warnings
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-privacy: ## attack lanes with and without cover; writes docs/privacy.json and .svg
-	cargo run --release --locked -p mixnn-lab -- --out docs/privacy.json --picture docs/privacy.svg
+privacy: ## attack lanes with and without cover; writes docs/privacy.json, .svg and the tables of .md
+	cargo run --release --locked -p mixnn-lab -- --out docs/privacy.json --picture docs/privacy.svg --page docs/privacy.md
 
 generate: ## write again what is generated: crds/mixnnmodel.yaml
 	MIXNN_GENERATE=1 cargo test -p mixnn-crds --test crd

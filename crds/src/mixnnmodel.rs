@@ -90,7 +90,7 @@ pub enum CoverRate {
     /// By hand.
     #[serde(rename_all = "camelCase")]
     Fixed {
-        /// Cells of 16 KiB on each lane of activations or gradients; control lanes take a sixteenth.
+        /// Cells of 16 KiB on each lane of activations or gradients; control lanes take a quarter.
         #[schemars(range(min = 1, max = 10000))]
         cells_per_second: u32,
     },

@@ -1,5 +1,6 @@
 //! Constant-rate cover for a ring: which rate, from when to when, and what it hides.
 
+use crate::leases::{LIFE, next_stop};
 use mixnn_crds::{CoverRate, CoverTraffic, RelaysSpec};
 use mixnn_events::Privacy;
 use mixnn_protocol::{Cover, LaneRole, WallClock};
@@ -10,10 +11,9 @@ use std::time::{Duration, Instant};
 const MARGIN: Duration = Duration::from_secs(4);
 /// And for each letter.
 const MARGIN_LETTER: Duration = Duration::from_millis(15);
-/// How long lanes live.
-const LIFE_SECONDS: u32 = 86_400;
-/// Control lanes emit once while others emit so often: they carry little, and need not be fast.
-const CONTROL: u32 = 16;
+/// Control lanes emit once while others emit so often: they carry little. But a step ends only when every
+/// layer has said so on one.
+const CONTROL: u32 = 4;
 /// Periods that `auto` chooses from, in microseconds. Few, so that lanes of many models share one.
 const CLASSES: [u32; 8] = [250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000];
 /// CPU that one cell of a lane takes on its whole way over three relays, in microseconds.
@@ -58,14 +58,14 @@ impl CoverPlan {
                 auto(layers, relays.hops, cores)
             }
         };
-        Some(Self { bulk: Cover { period, start: 0, stop: LIFE_SECONDS } })
+        Some(Self { bulk: Cover { period, start: 0, stop: LIFE } })
     }
 
     /// The same from the next edge that leaves time for so many letters.
     pub(crate) fn starting(&self, letters: usize) -> Self {
         let margin = MARGIN + MARGIN_LETTER * letters as u32;
         let start = WallClock::system().seconds(Instant::now() + margin) + 1;
-        Self { bulk: Cover { start, stop: start + LIFE_SECONDS, ..self.bulk } }
+        Self { bulk: Cover { start, stop: next_stop(start), ..self.bulk } }
     }
 
     /// The cover of a lane of this role.
@@ -147,7 +147,7 @@ mod tests {
         let rate = Some(CoverRate::Fixed { cells_per_second: 400 });
         let plan = CoverPlan::new(&relays(rate), 5, None).expect("covered");
         assert_eq!(plan.of(LaneRole::Backward).period, 2500);
-        assert_eq!(plan.of(LaneRole::Report).period, 40_000);
+        assert_eq!(plan.of(LaneRole::Report).period, 10_000);
         let slowest = Some(CoverRate::Fixed { cells_per_second: 1 });
         let plan = CoverPlan::new(&relays(slowest), 5, None).expect("covered");
         assert!(LaneRole::ALL.iter().all(|role| plan.of(*role).is_valid()));

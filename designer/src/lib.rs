@@ -15,6 +15,7 @@ mod deal;
 mod emit;
 mod error;
 mod judge;
+mod leases;
 mod mailbox;
 mod pool;
 mod prepare;

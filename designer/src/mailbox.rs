@@ -1,6 +1,7 @@
 //! What comes in from the layers, sorted; and what goes out to them.
 
 use crate::DesignerError;
+use crate::pool::Pool;
 use crate::ring::{End, Lane, Ring};
 use mixnn_model::Layer;
 use mixnn_nn::Tally;
@@ -16,6 +17,8 @@ pub(crate) struct Mailbox<'a> {
     events: Events,
     ring: Ring,
     layers: &'a [Layer],
+    /// The relays, and over how many of them letters go.
+    pool: (Pool, usize),
     term: u32,
     attempt: u32,
     /// Outputs of the last layer that have not been taken.
@@ -46,10 +49,11 @@ impl<'a> Mailbox<'a> {
         ring: Ring,
         layers: &'a [Layer],
         term: u32,
+        pool: (Pool, usize),
     ) -> Self {
         let known = vec![Known::default(); layers.len()];
         let (outputs, losses) = (VecDeque::new(), VecDeque::new());
-        Self { endpoint, events, ring, layers, term, attempt: 0, outputs, losses, known }
+        Self { endpoint, events, ring, layers, pool, term, attempt: 0, outputs, losses, known }
     }
 
     /// Sends a tensor into the ring: inputs to the first layer, gradients and labels to the last.
@@ -217,6 +221,16 @@ impl<'a> Mailbox<'a> {
             }
         }
         Ok(true)
+    }
+
+    /// Lets covered lanes live on.
+    pub(crate) fn tend_leases(&mut self) -> Result<(), DesignerError> {
+        self.ring.leases.tend(&self.pool.0, self.pool.1, &self.endpoint)
+    }
+
+    /// Ends covered lanes.
+    pub(crate) fn end_leases(&mut self) -> Result<(), DesignerError> {
+        self.ring.leases.end(&self.pool.0, self.pool.1, &self.endpoint)
     }
 
     /// Sends what is left and ends the endpoint.

@@ -7,6 +7,7 @@
 use crate::DesignerError;
 use crate::cover::{Class, CoverPlan};
 use crate::deal::{Deal, Path, letter_way, path, shuffle};
+use crate::leases::Leases;
 use crate::pool::{Place, Pool};
 use mixnn_model::{Element, Layer, Operation, Shape};
 use mixnn_nn::OwnerSecret;
@@ -78,6 +79,8 @@ pub(crate) struct Ring {
     pub(crate) wishes_given_up: usize,
     /// For each lane: how many of its class cross at the same relay, itself included.
     pub(crate) crossing: Vec<u32>,
+    /// Of covered lanes.
+    pub(crate) leases: Leases,
 }
 
 /// What it takes to set up a ring.
@@ -125,8 +128,10 @@ impl Ring {
         let mut ends: Vec<Vec<LaneEnd>> = vec![Vec::new(); setup.layers.len()];
         let mut outgoing: Vec<(NodeId, Box<Letter>)> = Vec::new();
         let mut letter_ways = letters.into_iter();
+        let mut leases = Leases::default();
         for (id, (lane, way)) in lanes.iter().zip(&ways).enumerate() {
             let keys = setup.draw(lane, way, cover.as_ref(), &mut admit)?;
+            leases.keep(id as LaneId, keys.lease);
             for (relay, letter) in keys.hops {
                 let by = letter_ways.next().unwrap_or_default();
                 outgoing.push(setup.post(relay.id, letter, &by, &mut admit)?);
@@ -151,7 +156,7 @@ impl Ring {
         }
         let ids = lanes.iter().enumerate().map(|(id, lane)| (*lane, id as LaneId)).collect();
         let crossing = crossing_lanes(&lanes, &ways);
-        Ok(Self { lanes, ids, wishes_given_up, crossing })
+        Ok(Self { lanes, ids, wishes_given_up, crossing, leases })
     }
 }
 

@@ -59,6 +59,7 @@ pub fn run<W: Write>(
     emit.emit(&Event::Phase(Phase::Initialisation));
     let mut mailbox = initialise(training, started, emit)?;
     let outcome = train(training, &mut mailbox, emit)?;
+    mailbox.end_leases()?;
     mailbox.command_all(&Command::Finish, 0)?;
     mailbox.close(FINISH);
     Ok(outcome)
@@ -108,7 +109,8 @@ fn initialise<'a, W: Write>(
         warnings,
         privacy: privacy(relays, cover.as_ref(), &ring.crossing),
     })));
-    let mut mailbox = Mailbox::new(endpoint, events, ring, layers, TERM);
+    let hops = relays.hops as usize;
+    let mut mailbox = Mailbox::new(endpoint, events, ring, layers, TERM, (pool, hops));
     mailbox.wait_for_all(SET_UP, "a sign of life", |known| known.hello)?;
     assign(training, &mailbox)?;
     mailbox.wait_for_all(SET_UP, "an answer to its assignment", |known| known.ready)?;
@@ -209,6 +211,7 @@ fn run_epoch<W: Write>(
             redo(&mut stepper, &mut current, flight.as_mut())?;
         }
         course.committed = number;
+        stepper.mailbox.tend_leases()?;
         emit.emit(&Event::Step(step_event(epoch, &current, course.watch.lap())));
         if due {
             emit.emit(&Event::Phase(Phase::Testing));

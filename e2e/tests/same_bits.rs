@@ -39,7 +39,7 @@ fn the_loss_at_the_last_layer_gives_the_same_bits() {
 /// Slow slots, so that a loaded machine keeps up; the bits do not know of them.
 #[test]
 fn lenet5_under_constant_rate_cover() {
-    let cover = r#", "coverTraffic": "ConstantRate", "rate": {"fixed": {"cellsPerSecond": 40}}"#;
+    let cover = r#", "coverTraffic": "ConstantRate", "rate": {"fixed": {"cellsPerSecond": 200}}"#;
     assert_same_bits(&Spec { cover, ..Spec::default() });
 }
 

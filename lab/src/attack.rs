@@ -2,7 +2,7 @@
 //! all lanes at once (Hungarian method) is its guess.
 
 use crate::sim::Taps;
-use crate::workload::Ms;
+use crate::workload::{Lane, Ms};
 use pathfinding::kuhn_munkres::kuhn_munkres;
 use pathfinding::matrix::Matrix;
 
@@ -18,9 +18,12 @@ pub enum Attacker {
     Posterior,
     /// Rates over time, correlated through the delay's kernel.
     Matching,
+    /// Is told what every lane carries, shapes and times, and looks for it: in rates, or, where all
+    /// lanes have the same, in the place of a lane's cell within its slot.
+    Knows,
     /// A classifier trained on trials that are not counted, over all features of the others and more.
     Learned,
-    /// Looks for what it did to the first lane (delay, drop, n-1) in the outputs.
+    /// Looks for what it did to the first lane (delay, drop, flood, n-1) in the outputs.
     Active,
 }
 
@@ -31,7 +34,8 @@ impl Attacker {
             Self::Sizes => "1 sizes",
             Self::Posterior => "3 posterior per cell",
             Self::Matching => "4 lane matching",
-            Self::Learned => "5 learned classifier",
+            Self::Knows => "5 knows shapes and times",
+            Self::Learned => "learned classifier",
             Self::Active => "6 active",
         }
     }
@@ -156,6 +160,82 @@ pub fn matching_in(taps: &Taps, bin: Ms) -> Scores {
 /// Attacker 4.
 pub fn matching(taps: &Taps) -> Scores {
     matching_in(taps, (taps.regime.delay() / 2.0).clamp(1.0, 50.0))
+}
+
+/// Attacker 5. What it is told of a lane is more than the lane's links could tell.
+pub fn knows(taps: &Taps) -> Scores {
+    if has_slots(taps) {
+        return places(taps, says_something);
+    }
+    let told = Taps { input: taps.says.iter().map(Lane::times).collect(), ..taps.clone() };
+    matching_in(&told, 10.0)
+}
+
+/// Whether every lane leaves as many cells: then rates say nothing.
+fn has_slots(taps: &Taps) -> bool {
+    let count = taps.output.first().map_or(0, Vec::len);
+    count > 0 && taps.output.iter().all(|lane| lane.len() == count)
+}
+
+/// For each of a lane's cells 1 if it has something to say, else 0: its messages, cell by cell.
+fn says_something(taps: &Taps, lane: usize) -> Vec<f64> {
+    let mut messages = taps.says[lane].messages.iter().peekable();
+    let mut waiting = 0;
+    let take = |at: &Ms| {
+        while let Some(message) = messages.next_if(|m| m.at <= *at) {
+            waiting += message.cells;
+        }
+        let says = waiting > 0;
+        waiting -= usize::from(says);
+        f64::from(says)
+    };
+    taps.entry[lane].iter().map(take).collect()
+}
+
+/// How late each cell of a lane is against its neighbours' mean: its sender is busy.
+pub(crate) fn lateness(taps: &Taps, lane: usize) -> Vec<f64> {
+    let gaps = |w: &[Ms]| w[1] - f64::midpoint(w[0], w[2]);
+    let cells = &taps.input[lane];
+    std::iter::once(0.0).chain(cells.windows(3).map(gaps)).collect()
+}
+
+/// Slots that a cell may wait at the crossing relay.
+const LAGS: usize = 5;
+
+/// Correlation of a series of an input lane, cell by cell, with where within its slot an output lane's
+/// cell leaves; the best of several lags. Nothing if there are no slots.
+pub(crate) fn places(taps: &Taps, series: impl Fn(&Taps, usize) -> Vec<f64>) -> Scores {
+    if !has_slots(taps) {
+        return pairs(taps, |_, _| 0.0);
+    }
+    let (count, k) = (taps.output[0].len(), taps.output.len() as f64);
+    let middle: Vec<Ms> =
+        (0..count).map(|n| taps.output.iter().map(|l| l[n]).sum::<f64>() / k).collect();
+    let place: Vec<Vec<f64>> =
+        taps.output.iter().map(|l| l.iter().zip(&middle).map(|(t, m)| t - m).collect()).collect();
+    let lagged: Vec<Vec<Vec<f64>>> = (0..taps.input.len())
+        .map(|i| {
+            let (series, clock) = (series(taps, i), &taps.entry[i]);
+            (0..LAGS).map(|lag| centred(&behind(&series, clock, &middle, lag))).collect()
+        })
+        .collect();
+    pairs(taps, |i, j| {
+        lagged[i].iter().map(|series| correlation(series, &place[j])).fold(f64::MIN, f64::max)
+    })
+}
+
+/// The series' value of the cell that was sent `lag` cells before each slot.
+fn behind(series: &[f64], clock: &[Ms], slots: &[Ms], lag: usize) -> Vec<f64> {
+    let at = |slot: &Ms| {
+        let sent = clock.partition_point(|t| t <= slot);
+        sent.checked_sub(1 + lag).and_then(|n| series.get(n)).copied().unwrap_or(0.0)
+    };
+    slots.iter().map(at).collect()
+}
+
+fn centred(series: &[f64]) -> Vec<f64> {
+    let mean = series.iter().sum::<f64>() / series.len().max(1) as f64;
+    series.iter().map(|x| x - mean).collect()
 }
 
 /// Attacker 6: compares only the first lane's input, as tampered with, with every output.

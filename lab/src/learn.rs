@@ -3,7 +3,7 @@
 //! It is trained on trials of the same regime that are not counted, with their truth: an adversary can
 //! run as many models of its own as it likes.
 
-use crate::attack::{Scores, matching_in, posterior, sizes, standardised};
+use crate::attack::{Scores, knows, lateness, matching_in, places, posterior, sizes, standardised};
 use crate::sim::{Taps, Truth};
 use crate::workload::Ms;
 
@@ -77,6 +77,8 @@ fn features(taps: &Taps) -> Vec<Scores> {
         by(taps, |times| times.last().copied().unwrap_or(0.0)),
         by(taps, gap_deviation),
         by(taps, rhythm),
+        knows(taps),
+        places(taps, lateness),
     ];
     all.iter().map(standardised).collect()
 }

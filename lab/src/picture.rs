@@ -1,6 +1,6 @@
 //! The picture: accuracy of linkage against observed steps, for each regime.
 
-use crate::report::{REGIMES, Report};
+use crate::report::{ALL_LINKS, REGIMES, Report};
 use std::fmt::Write;
 
 const WIDTH: f64 = 720.0;
@@ -14,7 +14,9 @@ const COLOURS: [&str; 5] = ["#D55E00", "#E69F00", "#CC79A7", "#56B4E9", "#009E73
 
 /// An SVG of the best watching attacker at each number of steps, with k lanes.
 pub fn svg(report: &Report, k: usize) -> String {
-    let of_k = || report.rows.iter().filter(|r| r.k == k && r.tamper == "watches");
+    let of_k = || {
+        report.rows.iter().filter(|r| r.k == k && r.tamper == "watches" && r.controls == ALL_LINKS)
+    };
     let mut steps: Vec<usize> = of_k().map(|r| r.steps).collect();
     steps.sort_unstable();
     steps.dedup();

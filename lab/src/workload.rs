@@ -31,6 +31,21 @@ pub struct Lane {
     pub messages: Vec<Message>,
 }
 
+impl Lane {
+    /// When each of its cells would leave, if they left at once.
+    pub fn times(&self) -> Vec<Ms> {
+        let cells = |m: &Message| std::iter::repeat_n(m.at, m.cells);
+        self.messages.iter().flat_map(cells).collect()
+    }
+
+    /// What is ready before this time.
+    #[must_use]
+    pub fn until(&self, end: Ms) -> Self {
+        let before = self.messages.partition_point(|m| m.at < end);
+        Self { messages: self.messages[..before].to_vec() }
+    }
+}
+
 /// The lanes at one crossing relay.
 pub struct Workload {
     /// Their messages.
@@ -40,8 +55,8 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// `k` lanes of two or three models, over `steps` steps.
-    pub fn draw(rng: &mut impl Rng, k: usize, steps: usize) -> Self {
+    /// `k` lanes of two or three models, over `steps` steps; no message has more than `most` cells.
+    pub fn draw(rng: &mut impl Rng, k: usize, steps: usize, most: usize) -> Self {
         let models = 2 + index(rng, 2);
         let rates: Vec<Ms> = (0..models).map(|_| between(rng, 80.0, 120.0)).collect();
         let step = rates.iter().copied().fold(0.0, f64::max);
@@ -51,8 +66,7 @@ impl Workload {
             .map(|i| {
                 let elements = SHAPES[shapes[i % SHAPES.len()]];
                 let samples = SAMPLES[index(rng, SAMPLES.len())];
-                // No more than a slot a millisecond carries: a model that wants more trains slower.
-                let cells = cells_for(4 * elements * samples).min(16);
+                let cells = cells_for(4 * elements * samples).min(most);
                 let of = rates[index(rng, models)];
                 Lane { messages: messages(rng, of, cells, step * steps as f64) }
             })
@@ -74,5 +88,6 @@ fn messages(rng: &mut impl Rng, step: Ms, cells: usize, until: Ms) -> Vec<Messag
         }
         begin += step + exponential(rng, 0.5);
     }
+    out.sort_by(|a, b| a.at.total_cmp(&b.at));
     out
 }

@@ -4,7 +4,7 @@ use crate::budget::{Budget, LetterRate};
 use mixnn_protocol::admission::{AdmissionError, Turnstile};
 use mixnn_protocol::cell::{Hop, HopOutcome, TagKey, TagTable};
 use mixnn_protocol::cover::{Cover, Pacer, WallClock};
-use mixnn_protocol::letter::{self, HopRole, HopSetup, Letter, LetterError, Opened};
+use mixnn_protocol::letter::{self, HopRole, HopSetup, Lease, Letter, LetterError, Opened};
 use mixnn_protocol::sizes::{CELL, LINK_TAG};
 use mixnn_protocol::{AdmissionKey, Cell, CellDrop, KeyPair, NodeId, Secret, Suite, SystemRng};
 use std::collections::{BTreeMap, HashMap};
@@ -53,6 +53,8 @@ pub enum LetterOutcome {
         /// The node for which it leaves.
         next: NodeId,
     },
+    /// A covered lane's stop has been moved.
+    Leased,
 }
 
 /// Why a letter was dropped.
@@ -73,6 +75,9 @@ pub enum LetterDrop {
     /// The lane's cover is over, or begins too far in the future.
     #[error("the lane's cover is over, or begins too late")]
     CoverTime,
+    /// The lane whose stop is to be moved is not here.
+    #[error("no lane of this name")]
+    Lease,
     /// There is no memory for the lane.
     #[error("no memory left for a lane of this quota")]
     Memory,
@@ -91,6 +96,7 @@ impl LetterDrop {
             Self::Admission(_) => "token_invalid",
             Self::CoverRate => "cover_rate",
             Self::CoverTime => "cover_time",
+            Self::Lease => "lease_unknown",
             Self::Memory => "lane_memory",
         }
     }
@@ -102,6 +108,8 @@ struct Lane {
     idle: Duration,
     last_cell: Instant,
     cover: Option<Cover>,
+    /// Under which a covered lane's owner moves its stop.
+    name: Option<Secret>,
 }
 
 impl Lane {
@@ -189,6 +197,11 @@ impl RelayCore {
         self.turnstile.as_mut().ok_or(AdmissionError::Key)?.spend(token)?;
         match opened {
             Opened::Forward { next, letter, .. } => Ok(LetterOutcome::Forward { next, letter }),
+            Opened::Deliver { content, .. } if Lease::is_lease(&content) => {
+                let lease = Lease::from_bytes(&content).map_err(LetterError::from)?;
+                self.move_stop(now, &lease)?;
+                Ok(LetterOutcome::Leased)
+            }
             Opened::Deliver { content, hop_secret, .. } => {
                 let setup = HopSetup::from_bytes(&content).map_err(LetterError::from)?;
                 self.install(now, &setup, &hop_secret, egress)?;
@@ -228,12 +241,25 @@ impl RelayCore {
         self.tags.insert(key, TagKey::new(&secret.hop_tag()), quota);
         let idle = Duration::from_secs(setup.idle_seconds.into()).min(LONGEST_IDLE);
         let hop = Hop::new(setup, secret);
-        self.lanes.insert(key, Lane { hop, bytes, idle, last_cell: now, cover });
+        let name = cover.map(|_| secret.hop_lease());
+        self.lanes.insert(key, Lane { hop, bytes, idle, last_cell: now, cover, name });
         egress.open(key, setup.next, quota);
         if let Some(cover) = &cover {
             let (start, stop) = (self.wall.edge(cover.start), self.wall.edge(cover.stop));
             self.pacer.insert(key, cover.crossing_period(), start, stop);
         }
+        Ok(())
+    }
+
+    fn move_stop(&mut self, now: Instant, lease: &Lease) -> Result<(), LetterDrop> {
+        let stop = self.wall.edge(lease.stop);
+        if stop > now + Duration::from_secs(Cover::MAX_LIFE.into()) {
+            return Err(LetterDrop::CoverTime);
+        }
+        let named = |(_, lane): &(&LaneKey, &mut Lane)| lane.name.as_ref() == Some(&lease.name);
+        let (key, lane) = self.lanes.iter_mut().find(named).ok_or(LetterDrop::Lease)?;
+        self.pacer.set_stop(*key, stop);
+        lane.cover = lane.cover.map(|cover| Cover { stop: lease.stop, ..cover });
         Ok(())
     }
 

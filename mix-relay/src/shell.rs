@@ -151,6 +151,7 @@ impl Receiver for Relay {
         };
         match outcome {
             Ok(LetterOutcome::Forward { next, letter }) => self.forward(now, next, letter),
+            Ok(LetterOutcome::Leased) => {}
             Ok(LetterOutcome::Installed { next }) => {
                 self.slots_changed.notify_one();
                 // Ask now, so that the address is there when the first cell comes.

@@ -4,9 +4,12 @@
 
 mod common;
 
-use common::covered::{Bench, PERIOD, UNIX, Wire, cover, header, slot};
+use common::covered::{Bench, Lane, PERIOD, START, UNIX, Wire, cover, header, slot};
+use common::token;
+use mixnn_mix_relay::LetterOutcome;
+use mixnn_protocol::letter::Lease;
 use mixnn_protocol::sizes::FRAME_DATA;
-use mixnn_protocol::{CellDrop, Cover};
+use mixnn_protocol::{CellDrop, Cover, Secret, SystemRng};
 use std::time::Duration;
 
 #[test]
@@ -118,6 +121,32 @@ fn lanes_start_and_stop_at_edges_whether_cells_come_or_not() {
     assert_eq!((bench.core.lanes(), bench.core.next_slot()), (0, None));
     let left = bench.left(0);
     assert!((10_300..10_330).contains(&left), "{left}");
+}
+
+/// The owner's word moves a stop, and nothing else does.
+#[test]
+fn a_lease_is_renewed_and_ended_by_its_owner() {
+    let mut bench = Bench::new();
+    let (lane, other) = (bench.lane(), bench.lane());
+    let lease = |bench: &mut Bench, name: &Secret, stop: u32| {
+        let letter = Lease { name: name.clone(), stop }
+            .seal(&bench.me, &token(bench.me.id), &mut SystemRng)
+            .unwrap()
+            .into_letter();
+        let outcome = bench.letter(&letter).map_err(|drop| drop.reason());
+        outcome.map(|outcome| matches!(outcome, LetterOutcome::Leased))
+    };
+    let name = |lane: &Lane| lane.keys.lease.as_ref().unwrap().1.clone();
+    assert_eq!(lease(&mut bench, &name(&lane), START + 20), Ok(true));
+    assert_eq!(lease(&mut bench, &name(&other), START + 5), Ok(true));
+    let far = START + Cover::MAX_LIFE + 10;
+    assert_eq!(lease(&mut bench, &name(&lane), far), Err("cover_time"));
+    let stranger = Secret::random(&mut SystemRng);
+    assert_eq!(lease(&mut bench, &stranger, START + 5), Err("lease_unknown"));
+    for (at, lanes) in [(4, 2), (6, 1), (19, 1), (21, 0)] {
+        bench.slots(bench.start() + Duration::from_secs(at));
+        assert_eq!(bench.core.lanes(), lanes, "after {at} s");
+    }
 }
 
 #[test]

@@ -15,6 +15,9 @@ use zeroize::Zeroizing;
 
 /// For one request. A busy platform answers late, but it answers.
 const REQUEST: Duration = Duration::from_secs(30);
+/// A connection is used again for so long: less than any server keeps it. Clients whose runtime rests between
+/// requests do not see that it was closed.
+const IDLE: Duration = Duration::from_secs(2);
 /// Tokens asked for at once: few enough that a slow signer is done with them in time.
 const TOKENS_AT_ONCE: usize = 32;
 /// For registration in all: a pod may start before its model's designer.
@@ -53,6 +56,7 @@ impl RegistryClient {
             .https_only(true)
             .no_proxy()
             .timeout(REQUEST)
+            .pool_idle_timeout(IDLE)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(bad)?;

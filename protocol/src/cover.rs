@@ -29,8 +29,8 @@ impl Cover {
     pub const MIN_PERIOD: u32 = 100;
     /// The longest period, in microseconds.
     pub const MAX_PERIOD: u32 = 10_000_000;
-    /// The longest life of a covered lane, in seconds: two days.
-    pub const MAX_LIFE: u32 = 172_800;
+    /// The longest that a covered lane may live without its owner's word, in seconds: two hours.
+    pub const MAX_LIFE: u32 = 7200;
     /// The crossing relay's period is shorter by this part: clocks drift, and were it the slower one,
     /// its queue would fill until real cells were lost.
     pub const SHADE: u32 = 32;
@@ -185,6 +185,12 @@ impl<L: Copy + Eq> Pacer<L> {
         class.lanes.push((lane, start, stop));
     }
 
+    /// Moves a lane's stop. One that is over ends the lane at the next [`due`](Self::due).
+    pub fn set_stop(&mut self, lane: L, stop: Instant) {
+        let lanes = self.classes.values_mut().flat_map(|class| &mut class.lanes);
+        lanes.filter(|(l, _, _)| *l == lane).for_each(|(_, _, s)| *s = stop);
+    }
+
     /// Forgets a lane.
     pub fn remove(&mut self, lane: L) {
         for class in self.classes.values_mut() {
@@ -306,6 +312,19 @@ mod tests {
         assert_eq!([1, 2, 3].map(|l| count(&emitted, l)), [0, 7, 1]);
         assert_eq!(paced.stopped, [2, 3]);
         assert_eq!(pacer.deadline(), None);
+    }
+
+    #[test]
+    fn a_stop_can_be_moved_both_ways() {
+        let start = Instant::now();
+        let mut pacer = Pacer::new(1000);
+        (0..3).for_each(|lane| pacer.insert(lane, MS, start, start + 10 * MS));
+        pacer.set_stop(0, start + 20 * MS);
+        pacer.set_stop(1, start + 5 * MS);
+        pacer.set_stop(9, start + 5 * MS);
+        let (emitted, paced) = advance(&mut pacer, start + 30 * MS);
+        assert_eq!([0, 1, 2].map(|l| count(&emitted, l)), [20, 5, 10]);
+        assert_eq!(paced.stopped, [0, 1, 2]);
     }
 
     #[test]

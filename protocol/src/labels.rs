@@ -23,6 +23,8 @@ labels! {
     HOP_OPEN = b"mixnn v1 hop open";
     /// Expand of a hop secret: the key with which a receiver-half hop seals.
     HOP_SEAL = b"mixnn v1 hop seal";
+    /// Expand of a hop secret: the name under which the owner of a covered lane moves its stop.
+    HOP_LEASE = b"mixnn v1 hop lease";
     /// Expand of a generation's secret: its AEAD key.
     GENERATION_KEY = b"mixnn v1 generation key";
     /// Expand of a generation's secret: the secret of the next generation.

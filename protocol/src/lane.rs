@@ -79,6 +79,8 @@ pub struct LaneKeys {
     pub receiving: ReceivingEnd,
     /// One sealed letter per relay, to be wrapped for the way to it.
     pub hops: Vec<(RelayRef, SealedLetter)>,
+    /// For its owner, of a covered lane: the crossing relay, and the lane's name there.
+    pub lease: Option<(RelayRef, Secret)>,
 }
 
 /// The relay, counted from 1, at which a lane of `hops` relays crosses from the sender's half to the
@@ -147,6 +149,9 @@ impl LanePlan<'_> {
                 layers: after.iter().rev().map(Secret::hop_seal).collect(),
             },
             hops: letters,
+            lease: self
+                .cover
+                .map(|_| (self.path[crossing - 1].clone(), secrets[crossing - 1].hop_lease())),
         })
     }
 }

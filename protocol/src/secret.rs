@@ -56,6 +56,11 @@ impl Secret {
     pub fn hop_seal(&self) -> Self {
         self.derive(labels::HOP_SEAL)
     }
+    /// The name under which the owner of a covered lane moves its stop at the crossing relay.
+    #[must_use]
+    pub fn hop_lease(&self) -> Self {
+        self.derive(labels::HOP_LEASE)
+    }
 }
 
 impl fmt::Debug for Secret {

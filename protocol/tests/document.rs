@@ -89,6 +89,7 @@ fn labels_agree() {
         ("HOP_TAG", text(labels::HOP_TAG)),
         ("HOP_OPEN", text(labels::HOP_OPEN)),
         ("HOP_SEAL", text(labels::HOP_SEAL)),
+        ("HOP_LEASE", text(labels::HOP_LEASE)),
         ("GENERATION_KEY", text(labels::GENERATION_KEY)),
         ("GENERATION_NEXT", text(labels::GENERATION_NEXT)),
         ("POD_SETUP", text(labels::POD_SETUP)),

@@ -31,7 +31,8 @@ impl SlotSender {
         Self { sender, waiting: VecDeque::new(), cells: 0, quota: quota as usize }
     }
 
-    /// Queues a message.
+    /// Queues a message. One that waits already is not queued again: what is repeated until it is
+    /// answered would fill a slow lane with itself.
     ///
     /// # Errors
     /// More cells would wait than the quota: nothing of the message is sent.
@@ -42,6 +43,10 @@ impl SlotSender {
     pub fn push(&mut self, message: MessageHeader, payload: Vec<u8>) -> Result<(), CellDrop> {
         let role = self.sender.role();
         assert!(role.carries(message.kind), "{role:?} lanes carry no {:?}", message.kind);
+        let repeats = |w: &Waiting| w.index == 0 && w.message == message && w.payload == payload;
+        if self.waiting.iter().any(repeats) {
+            return Ok(());
+        }
         let cells = cells_for(payload.len());
         if self.cells + cells > self.quota {
             return Err(CellDrop::OverQuota);

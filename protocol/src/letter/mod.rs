@@ -15,10 +15,12 @@
 
 mod ends;
 mod hop_setup;
+mod lease;
 mod pod_setup;
 mod seal;
 
 pub use ends::{ReceivingEnd, SendingEnd};
 pub use hop_setup::{HopRole, HopSetup, MAX_QUOTA};
+pub use lease::Lease;
 pub use pod_setup::{LaneEnd, PodSetup};
 pub use seal::{Draft, Letter, LetterError, Opened, SealedLetter, open, route};

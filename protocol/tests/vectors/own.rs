@@ -71,6 +71,7 @@ fn label_texts() -> Value {
         "hopTag": text(labels::HOP_TAG),
         "hopOpen": text(labels::HOP_OPEN),
         "hopSeal": text(labels::HOP_SEAL),
+        "hopLease": text(labels::HOP_LEASE),
         "generationKey": text(labels::GENERATION_KEY),
         "generationNext": text(labels::GENERATION_NEXT),
         "podSetup": text(labels::POD_SETUP),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 const EPOCH: Epoch = Epoch(0x0102_0304);
 
-const COVER: Cover = Cover { period: 1000, start: 1_800_000_000, stop: 1_800_086_400 };
+const COVER: Cover = Cover { period: 1000, start: 1_800_000_000, stop: 1_800_000_900 };
 
 fn told(cover: Option<Cover>) -> Value {
     cover.map_or(Value::Null, |c| json!({"period": c.period, "start": c.start, "stop": c.stop}))

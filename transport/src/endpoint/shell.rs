@@ -23,15 +23,22 @@ const TICK: Duration = Duration::from_millis(50);
 const UNTAKEN: usize = 4;
 /// The least that it may leave untaken: some letters.
 const UNTAKEN_LEAST: usize = 64 * CELL;
+/// A covered lane ends at its stop if no cell has opened on any receiving lane for so long.
+const SILENCE: Duration = Duration::from_secs(30);
 /// Slots of covered lanes that are caught up with after this thread was kept from the CPU. Few: what
 /// comes at once waits at the crossing relay, and all that follows behind it.
 const CATCH_UP: u64 = 16;
+/// Cells of a covered lane that may wait for the first relay's link. What is real waits before, where a
+/// link that takes no more makes it late: a long queue of dummies would do the same, and cost memory.
+const COVERED_LINK: u32 = 2 * CATCH_UP as u32;
 
 pub(super) struct Shell {
     inbox: RefCell<Inbox<LaneId>>,
     sending: RefCell<HashMap<LaneId, Sending>>,
     directory: RefCell<HashMap<NodeId, Authority>>,
     receive_quotas: RefCell<HashMap<LaneId, usize>>,
+    /// When a cell last opened, on any lane.
+    heard: std::cell::Cell<Option<Instant>>,
     pacer: RefCell<Pacer<LaneId>>,
     wall: RefCell<WallClock>,
     links: Links,
@@ -43,6 +50,7 @@ pub(super) struct Shell {
 struct Sending {
     sender: Sender,
     first: NodeId,
+    /// Cells that may wait for the link.
     quota: u32,
     slot: Option<LaneSlot>,
     /// Messages that wait for the first relay's address, within the quota.
@@ -55,7 +63,14 @@ enum Sender {
     /// At once.
     OnDemand(LaneSender),
     /// One a slot.
-    Covered(SlotSender),
+    Covered(Box<Covered>),
+}
+
+struct Covered {
+    slots: SlotSender,
+    stop: Instant,
+    /// By so much the stop moves on.
+    life: Duration,
 }
 
 impl Shell {
@@ -84,6 +99,7 @@ impl Shell {
                 sending: RefCell::default(),
                 directory: RefCell::default(),
                 receive_quotas: RefCell::default(),
+                heard: std::cell::Cell::default(),
                 pacer: RefCell::new(Pacer::new(CATCH_UP)),
                 wall: RefCell::new(WallClock::system()),
                 links: Links::new(limits.clone(), counters.clone(), down),
@@ -100,7 +116,10 @@ impl Shell {
             tokio::select! {
                 () = &mut serving => {}
                 () = pace::until(slot) => shell.slots(Instant::now()),
-                _ = tick.tick() => shell.release(),
+                _ = tick.tick() => {
+                    shell.release();
+                    shell.go_on(Instant::now());
+                }
                 command = commands.recv() => match command {
                     Some(Command::Shutdown { within, done }) => {
                         shell.finish(within).await;
@@ -160,13 +179,19 @@ impl Shell {
                 wall.follow(WallClock::system());
                 let (start, stop) = (wall.edge(cover.start), wall.edge(cover.stop));
                 self.pacer.borrow_mut().insert(lane, cover.sender_period(), start, stop);
-                Sender::Covered(SlotSender::new(end, quota))
+                let life = Duration::from_secs((cover.stop - cover.start).into());
+                Sender::Covered(Box::new(Covered {
+                    slots: SlotSender::new(end, quota),
+                    stop,
+                    life,
+                }))
             }
         };
         if end.cover.is_none() {
             self.pacer.borrow_mut().remove(lane);
         }
         // Connects now, if it can: the first cell is not to wait for it, nor, under cover, all others.
+        let quota = if end.cover.is_some() { quota.min(COVERED_LINK) } else { quota };
         let peer = self.directory.borrow().get(&end.first).cloned();
         let slot = peer.map(|peer| self.links.lane(&peer, quota));
         let sending = Sending {
@@ -202,7 +227,7 @@ impl Shell {
             Sender::OnDemand(sender) => sender,
             Sender::Covered(covered) => {
                 // Nothing happens now that could be seen: a slot will take it.
-                return covered.push(header, payload).err().map_or((), fault);
+                return covered.slots.push(header, payload).err().map_or((), fault);
             }
         };
         if s.slot.is_none() {
@@ -236,7 +261,7 @@ impl Shell {
                 s.slot = peer.map(|peer| self.links.lane(&peer, s.quota));
             }
             let Some(slot) = &s.slot else { return self.counters.count("unknown_node") };
-            match slot.push_with(|cell| covered.slot(cell).map(|()| true)) {
+            match slot.push_with(|cell| covered.slots.slot(cell).map(|()| true)) {
                 // The first relay takes no more: the real cells stay for later slots.
                 Ok(_) => {}
                 Err(CellDrop::OverQuota) => self.counters.count("slot_blocked"),
@@ -249,6 +274,22 @@ impl Shell {
         self.counters.count_many("slot_missed", paced.missed);
         for lane in paced.stopped {
             sending.remove(&lane);
+        }
+    }
+
+    /// Moves stops on that are near, as long as crossing relays still send: those of a session that is
+    /// over fall silent.
+    fn go_on(&self, now: Instant) {
+        if self.heard.get().is_none_or(|heard| now.duration_since(heard) > SILENCE) {
+            return;
+        }
+        for (lane, sending) in &mut *self.sending.borrow_mut() {
+            if let Sender::Covered(covered) = &mut sending.sender
+                && covered.stop < now + 20 * TICK
+            {
+                covered.stop += covered.life;
+                self.pacer.borrow_mut().set_stop(*lane, covered.stop);
+            }
         }
     }
 
@@ -318,7 +359,10 @@ impl Receiver for Shell {
         let lane = self.inbox.borrow().lane_of(cell);
         let taken = self.inbox.borrow_mut().cell(now, cell);
         match taken {
-            Ok(lane) => self.deliver(lane),
+            Ok(lane) => {
+                self.heard.set(Some(now));
+                self.deliver(lane);
+            }
             Err(drop) => self.refused(lane, drop),
         }
     }

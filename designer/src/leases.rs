@@ -1,0 +1,120 @@
+//! The owner's word by which covered lanes live on at their crossing relays.
+
+use crate::DesignerError;
+use crate::deal::{letter_way, shuffle};
+use crate::pool::Pool;
+use mixnn_protocol::letter::{Lease, route};
+use mixnn_protocol::{Cover, NodeId, RelayRef, Secret, SystemRng, Token, WallClock};
+use mixnn_transport::{Endpoint, LaneId};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Lanes whose owner is gone end after at most so many seconds, at a whole minute.
+pub(crate) const LIFE: u32 = 900;
+const _: () = assert!(LIFE + MINUTE < Cover::MAX_LIFE);
+const MINUTE: u32 = 60;
+/// How often the owner says that it is still there.
+const RENEW: Duration = Duration::from_secs(300);
+/// For the last word to reach all relays before the edge that it names.
+const LAST: Duration = Duration::from_secs(2);
+
+/// What the owner knows of its covered lanes' leases.
+#[derive(Default)]
+pub(crate) struct Leases {
+    /// For each lane its crossing relay, and its name there.
+    lanes: HashMap<LaneId, (RelayRef, Secret)>,
+    said: Option<Instant>,
+}
+
+/// When lanes end that are set up or renewed now: the same edge for all of a pool's.
+pub(crate) fn next_stop(now: u32) -> u32 {
+    (now + LIFE).next_multiple_of(MINUTE)
+}
+
+impl Leases {
+    /// Takes down the lease of a lane that has been drawn.
+    pub(crate) fn keep(&mut self, lane: LaneId, lease: Option<(RelayRef, Secret)>) {
+        if let Some(lease) = lease {
+            self.lanes.insert(lane, lease);
+            self.said.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Renews all leases when it is time to.
+    pub(crate) fn tend(
+        &mut self,
+        pool: &Pool,
+        hops: usize,
+        endpoint: &Endpoint,
+    ) -> Result<(), DesignerError> {
+        if self.said.is_none_or(|said| said.elapsed() < RENEW) {
+            return Ok(());
+        }
+        self.say(pool, hops, endpoint, next_stop(WallClock::system().seconds(Instant::now())))
+    }
+
+    /// Ends all lanes, at the same edge.
+    pub(crate) fn end(
+        &mut self,
+        pool: &Pool,
+        hops: usize,
+        endpoint: &Endpoint,
+    ) -> Result<(), DesignerError> {
+        if self.said.is_none() {
+            return Ok(());
+        }
+        let stop = WallClock::system().seconds(Instant::now() + LAST) + 1;
+        self.say(pool, hops, endpoint, stop)
+    }
+
+    /// One letter for each lane, each on a way of its own, in random order.
+    fn say(
+        &mut self,
+        pool: &Pool,
+        hops: usize,
+        endpoint: &Endpoint,
+        stop: u32,
+    ) -> Result<(), DesignerError> {
+        self.said = Some(Instant::now());
+        let place = |relay: &RelayRef| pool.relays.iter().position(|r| r.reference.id == relay.id);
+        let mut posts: Vec<(&RelayRef, &Secret, Vec<RelayRef>)> = Vec::new();
+        for (relay, name) in self.lanes.values() {
+            // A relay that is gone has no lanes.
+            let Some(at) = place(relay) else { continue };
+            let way = letter_way(&pool.relays, hops, Some(at));
+            let way = way.into_iter().map(|i| pool.relays[i].reference.clone()).collect();
+            posts.push((relay, name, way));
+        }
+        shuffle(&mut posts);
+        let needed: Vec<NodeId> = posts
+            .iter()
+            .flat_map(|(relay, _, way)| way.iter().map(|r| r.id).chain([relay.id]))
+            .collect();
+        let mut stock: HashMap<NodeId, Vec<Token>> = HashMap::new();
+        for (id, token) in needed.iter().zip(pool.tokens(&needed)?) {
+            stock.entry(*id).or_default().push(token);
+        }
+        for (relay, name, way) in posts {
+            let mut admit = |id: NodeId| stock.get_mut(&id)?.pop();
+            // Bought above, one for each.
+            let Some(token) = admit(relay.id) else { continue };
+            let lease = Lease { name: name.clone(), stop };
+            let letter = lease.seal(relay, &token, &mut SystemRng)?;
+            let first = way.first().map_or(relay.id, |r| r.id);
+            let letter = route(letter, relay.id, &way, &mut SystemRng, &mut admit)?;
+            endpoint.letter(first, letter);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_of_a_minute_end_together() {
+        assert_eq!(next_stop(1_800_000_001), next_stop(1_800_000_059));
+        assert!(next_stop(1_800_000_000) >= 1_800_000_900);
+    }
+}
