@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn auto_takes_the_fastest_class_that_the_cores_carry() {
-        assert_eq!(auto(5, 3, 2.0), 1000);
+        assert_eq!(auto(5, 3, 2.0), 2000);
         assert_eq!(auto(5, 3, 16.0), 250);
         assert_eq!(auto(50, 3, 2.0), 16_000);
         assert!(auto(1024, 5, 0.1) <= Cover::MAX_PERIOD);

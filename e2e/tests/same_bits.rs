@@ -36,7 +36,7 @@ fn the_loss_at_the_last_layer_gives_the_same_bits() {
     assert_same_bits(&Spec { layers: MLP, optimizer: SGD, loss, ..Spec::default() });
 }
 
-/// Slow slots, so that a loaded machine keeps up; the bits do not know of them.
+/// The bits do not know of slots.
 #[test]
 fn lenet5_under_constant_rate_cover() {
     let cover = r#", "coverTraffic": "ConstantRate", "rate": {"fixed": {"cellsPerSecond": 200}}"#;
