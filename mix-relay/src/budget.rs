@@ -46,7 +46,8 @@ impl Budget {
     /// What a lane of this quota may hold: cells waiting to leave, cells held for order, tags.
     pub fn lane(quota: u32) -> usize {
         let width = (quota as usize).max(TagTable::<u64>::MIN_WIDTH as usize);
-        LANE + 2 * CELL * quota as usize + 2 * TAG * width
+        let tags = 2 * width + TagTable::<u64>::BEACONS as usize;
+        LANE + 2 * CELL * quota as usize + TAG * tags
     }
 
     /// Takes this many bytes, if they are left.

@@ -131,6 +131,8 @@ pub struct Passed {
     pub blocked: u64,
     /// Slots given up for all lanes of a period alike: this process had no CPU for too long.
     pub missed: u64,
+    /// How late each slot was.
+    pub late: Vec<Duration>,
 }
 
 /// One relay: its key, its lanes, what it has spent.
@@ -348,6 +350,7 @@ impl RelayCore {
             }
         });
         passed.missed = paced.missed;
+        passed.late = paced.late;
         paced.stopped.into_iter().for_each(|key| self.forget(key, egress));
         passed
     }

@@ -6,7 +6,9 @@ use mixnn_protocol::letter::Letter;
 use mixnn_protocol::{Cell, CellDrop, NodeId};
 use mixnn_transport::server::{self, Receiver};
 use mixnn_transport::{Authority, Counters, LaneSlot, LetterPost, Limits, Links, pace};
-use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -116,6 +118,7 @@ impl Relay {
         self.slots.emitted.inc_by(passed.slots);
         self.slots.blocked.inc_by(passed.blocked);
         self.slots.missed.inc_by(passed.missed);
+        passed.late.iter().for_each(|late| self.slots.late.observe(late.as_secs_f64()));
     }
 
     fn forward(&self, since: Instant, next: NodeId, letter: Box<Letter>) {
@@ -165,21 +168,25 @@ impl Receiver for Relay {
 }
 
 /// What covered lanes do here, counted over all of them: by no label could one be told from another.
-#[derive(Default)]
 struct Slots {
     emitted: Counter,
     blocked: Counter,
     missed: Counter,
     crossing: Gauge,
+    late: Histogram,
 }
 
 impl Slots {
     fn register(counters: &Counters) -> Self {
-        let slots = Self::default();
+        // From 0.1 ms to 0.3 s, each a third more than the one before.
+        let late = Histogram::new(exponential_buckets(1e-4, 4.0 / 3.0, 28));
+        let (emitted, blocked, missed) = Default::default();
+        let slots = Self { emitted, blocked, missed, crossing: Gauge::default(), late };
         counters.with_registry(|r| {
             r.register("cover_cells", "Cells that left in slots", slots.emitted.clone());
             r.register("cover_blocked", "Slots whose peer took no more", slots.blocked.clone());
             r.register("cover_missed", "Slots given up for want of CPU", slots.missed.clone());
+            r.register("cover_late_seconds", "How late slots were", slots.late.clone());
             r.register("cover_crossing", "Covered lanes that cross here", slots.crossing.clone());
         });
         slots

@@ -159,6 +159,8 @@ pub struct Paced<L> {
     /// Slots given up, for all lanes of a class alike: this process was kept from the CPU for longer
     /// than it catches up.
     pub missed: u64,
+    /// How late each slot was.
+    pub late: Vec<Duration>,
     /// Lanes whose stop has come; they are forgotten.
     pub stopped: Vec<L>,
 }
@@ -212,12 +214,13 @@ impl<L: Copy + Eq> Pacer<L> {
     /// Calls `emit` once for each slot that is due and each lane that lives in it: slot by slot, the
     /// lanes of a slot in a fresh random order.
     pub fn due(&mut self, now: Instant, mut emit: impl FnMut(L)) -> Paced<L> {
-        let mut paced = Paced { cells: 0, missed: 0, stopped: Vec::new() };
+        let mut paced = Paced { cells: 0, missed: 0, late: Vec::new(), stopped: Vec::new() };
         for class in self.classes.values_mut() {
             let (slots, missed) = class.clock.due(now, self.catch_up);
             paced.missed += missed;
             for slot in slots {
                 let at = class.clock.at(slot);
+                paced.late.push(now.saturating_duration_since(at));
                 let lives = |&&(_, start, stop): &&(L, Instant, Instant)| start <= at && at < stop;
                 let mut order: Vec<L> = class.lanes.iter().filter(lives).map(|l| l.0).collect();
                 paced.cells += order.len() as u64;

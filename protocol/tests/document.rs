@@ -63,6 +63,8 @@ fn limits_agree() {
         ("VERSION", usize::from(VERSION)),
         ("MAX_QUOTA", letter::MAX_QUOTA as usize),
         ("MIN_WIDTH", TagTable::<u8>::MIN_WIDTH as usize),
+        ("STRIDE", TagTable::<u8>::STRIDE as usize),
+        ("BEACONS", TagTable::<u8>::BEACONS as usize),
         ("MAX_CONTROL", control::MAX_CONTROL),
         ("MAX_DIMENSIONS", tensor::MAX_DIMENSIONS),
         ("MAX_REGISTRATION", registration::MAX_REGISTRATION),

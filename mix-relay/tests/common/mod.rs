@@ -55,7 +55,8 @@ impl RunningRelay {
         let counters = Arc::new(Counters::default());
         let (directory, mut directories) = tokio::sync::mpsc::unbounded_channel::<Addresses>();
         let counted = counters.clone();
-        std::thread::spawn(move || {
+        let named = std::thread::Builder::new().name("relay".into());
+        let body = move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             tokio::task::LocalSet::new().block_on(&runtime, async move {
@@ -71,7 +72,8 @@ impl RunningRelay {
                 };
                 tokio::join!(serving, following);
             });
-        });
+        };
+        named.spawn(body).unwrap();
         Self { reference, url, counters, directory }
     }
 

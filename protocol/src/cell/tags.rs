@@ -6,6 +6,7 @@ use aes::Aes256;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Range;
 
 /// A one-time tag: says to its receiver, and to nobody else, which lane and number a cell has.
 pub type LinkTag = [u8; LINK_TAG];
@@ -33,8 +34,9 @@ impl TagKey {
 /// The tags that a node awaits, over all lanes that enter it.
 ///
 /// For each lane the table holds the numbers `high - width .. high + width` that have not come yet,
-/// where `high` follows the highest accepted number. More than `width` consecutive cells lost leave
-/// the lane deaf: it must be rebuilt, which is what a fault of that size means anyway.
+/// where `high` follows the highest accepted number; and beyond them the next [`Self::BEACONS`] multiples
+/// of [`Self::STRIDE`]. So a lane that loses more than `width` cells in a row, to a relay that has no CPU
+/// or one that learns of the lane late, hears again at the next of these.
 pub struct TagTable<L> {
     awaited: HashMap<LinkTag, (L, u64), BuildHasherDefault<TagHasher>>,
     windows: HashMap<L, Window>,
@@ -46,6 +48,21 @@ struct Window {
     width: u64,
 }
 
+impl Window {
+    fn near(&self) -> Range<u64> {
+        self.high.saturating_sub(self.width)..self.high + self.width
+    }
+
+    /// Numbers that are awaited beyond the near ones.
+    fn beacons(&self) -> impl Iterator<Item = u64> + use<> {
+        let first = (self.high + self.width).next_multiple_of(STRIDE);
+        (0..BEACONS).map(move |n| first + n * STRIDE)
+    }
+}
+
+const STRIDE: u64 = 256;
+const BEACONS: u64 = 256;
+
 impl<L: Copy + Eq + std::hash::Hash> Default for TagTable<L> {
     fn default() -> Self {
         Self { awaited: HashMap::default(), windows: HashMap::new() }
@@ -55,21 +72,26 @@ impl<L: Copy + Eq + std::hash::Hash> Default for TagTable<L> {
 impl<L: Copy + Eq + std::hash::Hash> TagTable<L> {
     /// The least window, for lanes with a small quota.
     pub const MIN_WIDTH: u64 = 64;
+    /// Beyond the window every number is awaited that this divides.
+    pub const STRIDE: u64 = STRIDE;
+    /// So many of them.
+    pub const BEACONS: u64 = BEACONS;
 
     /// Starts to await the cells of `lane`, at least `quota` of them at any time.
     pub fn insert(&mut self, lane: L, key: TagKey, quota: u32) {
         self.remove(lane);
         let width = u64::from(quota).max(Self::MIN_WIDTH);
-        for number in 0..width {
-            self.awaited.insert(key.tag(number), (lane, number));
+        let window = Window { key, high: 0, width };
+        for number in window.near().chain(window.beacons()) {
+            self.awaited.insert(window.key.tag(number), (lane, number));
         }
-        self.windows.insert(lane, Window { key, high: 0, width });
+        self.windows.insert(lane, window);
     }
 
     /// Forgets a lane and all its tags.
     pub fn remove(&mut self, lane: L) {
         if let Some(w) = self.windows.remove(&lane) {
-            for number in w.high.saturating_sub(w.width)..w.high + w.width {
+            for number in w.near().chain(w.beacons()) {
                 self.awaited.remove(&w.key.tag(number));
             }
         }
@@ -87,14 +109,24 @@ impl<L: Copy + Eq + std::hash::Hash> TagTable<L> {
         if number < w.high {
             return;
         }
-        let high = number + 1;
-        for n in w.high + w.width..high + w.width {
+        let (near, beacons) = (w.near(), w.beacons());
+        w.high = number + 1;
+        let now = w.near();
+        // None of the numbers that enter has come before, but the one that is being spent.
+        for n in (near.end.max(now.start)..now.end).filter(|n| *n != number) {
             self.awaited.insert(w.key.tag(n), (lane, n));
         }
-        for n in w.high.saturating_sub(w.width)..high.saturating_sub(w.width) {
+        if near.end.next_multiple_of(STRIDE) != now.end.next_multiple_of(STRIDE) {
+            for n in w.beacons() {
+                self.awaited.insert(w.key.tag(n), (lane, n));
+            }
+            for n in beacons.take_while(|n| *n < now.start) {
+                self.awaited.remove(&w.key.tag(n));
+            }
+        }
+        for n in near.start..near.end.min(now.start) {
             self.awaited.remove(&w.key.tag(n));
         }
-        w.high = high;
     }
 
     /// How many tags are awaited, over all lanes.
@@ -179,7 +211,7 @@ mod tests {
             if number % 3 != 0 {
                 table.spend(1, number);
             }
-            assert!(table.len() as u64 <= 2 * WIDTH);
+            assert!(table.len() as u64 <= 2 * WIDTH + BEACONS);
         }
         table.remove(1);
         assert_eq!(table.len(), 0);
@@ -187,10 +219,31 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_hears_again_at_the_next_beacon_after_any_loss() {
+        for lost in [WIDTH, 1000, STRIDE * BEACONS - 300] {
+            let mut table = table();
+            table.spend(1, 10);
+            let back = (lost + 11).next_multiple_of(STRIDE);
+            assert!(!awaits(&table, back - 1) && awaits(&table, back) && !awaits(&table, back + 1));
+            table.spend(1, back);
+            assert!(!awaits(&table, back), "spent once");
+            assert!(awaits(&table, back - 1) && awaits(&table, back + 1));
+            assert!(!awaits(&table, 11) && !awaits(&table, back - 2 * WIDTH), "given up");
+            assert!(table.len() as u64 <= 2 * WIDTH + BEACONS);
+            let next = (back + 2 * WIDTH).next_multiple_of(STRIDE);
+            assert!(awaits(&table, next) && awaits(&table, next + (BEACONS - 2) * STRIDE));
+        }
+    }
+
+    #[test]
     fn lanes_do_not_touch_each_other() {
         let mut table = table();
         table.insert(2, key(2), 100);
-        assert_eq!(table.len() as u64, WIDTH + 100, "a large quota widens the window");
+        assert_eq!(
+            table.len() as u64,
+            WIDTH + 100 + 2 * BEACONS,
+            "a large quota widens the window"
+        );
         table.spend(1, 0);
         assert_eq!(table.look_up(&key(2).tag(0)), Some((2, 0)));
         table.remove(2);
@@ -205,7 +258,7 @@ mod tests {
         table.insert(1, key(9), 1);
         assert_eq!(table.look_up(&key(1).tag(1)), None);
         assert_eq!(table.look_up(&key(9).tag(0)), Some((1, 0)));
-        assert_eq!(table.len() as u64, WIDTH);
+        assert_eq!(table.len() as u64, WIDTH + BEACONS);
     }
 
     #[test]
