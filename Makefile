@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 FILE ?= examples/lenet5.yaml
 
-.PHONY: help setup build run test lint privacy generate clean
+.PHONY: help setup build run test soak lint privacy generate clean
 
 help: ## list of targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,10 @@ run: build ## train FILE (examples/lenet5.yaml) and compare with one process
 test: lint ## all tests
 	cargo build --workspace --locked
 	cargo test --workspace --locked
+
+soak: setup ## kill processes at random, FAULTS times (1000), and compare the bits
+	cargo build --workspace --locked
+	MIXNN_CHAOS_FAULTS=$(or $(FAULTS),1000) cargo test --workspace --locked --test chaos -- --nocapture
 
 lint: setup ## format and clippy, without warnings
 	cargo fmt --all --check

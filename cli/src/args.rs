@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use mixnn_data::Place;
+use mixnn_place::Place;
 use std::path::PathBuf;
 
 /// Trains deep learning models with every layer in a process of its own, behind mix relays.
@@ -49,6 +49,9 @@ pub enum Command {
     Topology(TopologyArgs),
     /// Write a model's file from a few answers
     Init(InitArgs),
+    /// Look at the checkpoints of a run, check them, remove old ones
+    #[command(subcommand)]
+    Checkpoints(CheckpointsCommand),
     /// Make or look at data
     #[command(subcommand)]
     Data(DataCommand),
@@ -86,16 +89,73 @@ pub struct ModelArgs {
 #[derive(Args)]
 #[command(after_help = "Examples:
   mixnn run --compare -f examples/lenet5.yaml
-  mixnn run -f examples/lenet5-mnist.yaml --data ~/mnist -o json")]
+  mixnn run -f examples/lenet5-mnist.yaml --data ~/mnist -o json
+  mixnn run --resume run/lenet5-1 -f examples/lenet5.yaml")]
 pub struct RunArgs {
     #[command(flatten)]
     pub model: ModelArgs,
     /// Train in one process too, and compare time and bits
     #[arg(long)]
     pub compare: bool,
-    /// Seconds without a word from any layer before a step is taken back, and then given up
-    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    /// Seconds without a word from any layer before a step is taken back
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub stall: u64,
+    /// Seconds without an answer before a process is taken for frozen, ended and replaced
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub liveness: u64,
+    /// Go on with the run in this folder from its newest checkpoint. Relays and hops may differ
+    #[arg(long, value_name = "DIR", conflicts_with = "run_dir")]
+    pub resume: Option<PathBuf>,
+    /// Where to keep checkpoints: a folder, or s3://, gs:// or az:// with a bucket [default: in the run
+    /// folder]
+    #[arg(long, value_name = "STORE")]
+    pub checkpoints: Option<Place>,
+    /// Steps from one checkpoint to the next; 0: none but the last
+    #[arg(long, default_value_t = 100, value_name = "STEPS")]
+    pub checkpoint_every: u64,
+    /// How many checkpoints to keep
+    #[arg(long, default_value_t = 3, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub checkpoint_keep: u64,
+    /// Go on from the newest checkpoint in the store even if a newer one had been written
+    #[arg(long)]
+    pub accept_older: bool,
+    /// Go on from a checkpoint of another numeric profile: the bits will differ from an undisturbed run
+    #[arg(long)]
+    pub accept_profile: bool,
+}
+
+#[derive(Subcommand)]
+pub enum CheckpointsCommand {
+    /// List checkpoints, oldest first
+    #[command(after_help = "Example:\n  mixnn checkpoints ls run/lenet5-1 -o json")]
+    Ls(VaultArgs),
+    /// Check that every checkpoint opens and every shard is the one that was written
+    Verify(VaultArgs),
+    /// Remove all but the newest checkpoints
+    #[command(after_help = "Example:\n  mixnn checkpoints prune run/lenet5-1 --keep 1")]
+    Prune {
+        #[command(flatten)]
+        vault: VaultArgs,
+        /// How many to keep, at least 1
+        #[arg(long, default_value_t = 1)]
+        keep: usize,
+    },
+}
+
+/// Where checkpoints are.
+#[derive(Args)]
+pub struct VaultArgs {
+    /// Folder of the run
+    pub run: PathBuf,
+    /// Where they are kept, if not in the run's folder
+    #[arg(long, value_name = "STORE")]
+    pub checkpoints: Option<Place>,
+    /// File of the owner's checkpoint keys, if not in the run's folder
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint_key: Option<PathBuf>,
+    /// Form of the result on standard output
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
 }
 
 #[derive(Args)]

@@ -1,6 +1,7 @@
 //! `mixnn`: models over mix relays, on this machine.
 
 mod args;
+mod checkpoints;
 mod data;
 mod init;
 mod man;
@@ -38,6 +39,10 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             .map(|valid| if valid { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         Command::Topology(args) => topology::topology(&args).map(|()| ExitCode::SUCCESS),
         Command::Init(args) => init::init(&args).map(|()| ExitCode::SUCCESS),
+        Command::Checkpoints(command) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(checkpoints::checkpoints(command))
+        }
         Command::Data(DataCommand::Digits(args)) => data::digits(&args).map(|()| ExitCode::SUCCESS),
         Command::Data(DataCommand::Ls(args)) => data::ls(&args).map(|()| ExitCode::SUCCESS),
         Command::Data(DataCommand::Preview(args)) => {

@@ -2,7 +2,7 @@
 
 use crate::{output, table};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use mixnn_events::{Event, Mode, Phase, Plan, Privacy, Reading, Step};
+use mixnn_events::{Event, Mode, Phase, Plan, Privacy, Reading, Recovered, Step};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,15 @@ impl Progress {
                     metrics.join(", ")
                 ));
             }
+            Event::Fault(fault) => self.say(&format!("{}: {}", self.title, fault.message)),
+            Event::Recovered(recovered) => self.say(&self.recovered(recovered)),
+            Event::Checkpointed(_) => {}
+            Event::CheckpointFailed(failed) => self.bar.suspend(|| {
+                output::warning(format!(
+                    "no checkpoint after step {}: {}; training goes on",
+                    failed.step, failed.message
+                ));
+            }),
             Event::Done(_) | Event::Failed(_) => self.bar.finish_and_clear(),
         }
     }
@@ -138,6 +147,26 @@ impl Progress {
                 self.title, step.step
             ));
         }
+    }
+
+    fn recovered(&self, recovered: &Recovered) -> String {
+        let again = recovered.committed.saturating_sub(recovered.resumed_after);
+        let layers = match recovered.layers.as_slice() {
+            [] => String::new(),
+            names => format!("; another pod for {}", names.join(", ")),
+        };
+        format!(
+            "{}: goes on after {:.0} ms at step {}, {again} steps again; {} lanes redrawn{layers}",
+            self.title,
+            recovered.milliseconds,
+            recovered.resumed_after + 1,
+            recovered.lanes
+        )
+    }
+
+    /// Lets `draw` write between two drawings of the bar.
+    pub fn hide<T>(&self, draw: impl FnOnce() -> T) -> T {
+        self.bar.suspend(draw)
     }
 
     fn say(&self, text: &str) {

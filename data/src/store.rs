@@ -20,8 +20,6 @@ const MAX_DEPTH: usize = 16;
 const CHUNK: u64 = 1 << 20;
 /// Reads of an object store at once.
 const REMOTE_READERS: usize = 16;
-/// Settings of object stores come from variables that begin with these.
-const SETTINGS: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
 
 /// A file that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,15 +40,6 @@ struct Remote {
     store: Box<dyn ObjectStore>,
     prefix: ObjectPath,
     runtime: Runtime,
-}
-
-/// The settings of object stores in this process's environment.
-pub fn store_settings() -> Vec<(String, String)> {
-    let of_a_store = |name: &str| SETTINGS.iter().any(|start| name.starts_with(start));
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| of_a_store(name))
-        .collect()
 }
 
 impl Store {
@@ -221,10 +210,7 @@ fn below<'a>(folder: &str, name: &'a str) -> &'a str {
 
 impl Remote {
     fn open(url: &url::Url) -> Result<Self, String> {
-        let settings =
-            store_settings().into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value));
-        let (store, prefix) =
-            object_store::parse_url_opts(url, settings).map_err(|e| e.to_string())?;
+        let (store, prefix) = mixnn_place::open_store(url)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("object-store")

@@ -63,9 +63,13 @@ impl CoverPlan {
 
     /// The same from the next edge that leaves time for so many letters.
     pub(crate) fn starting(&self, letters: usize) -> Self {
-        let margin = MARGIN + MARGIN_LETTER * letters as u32;
-        let start = WallClock::system().seconds(Instant::now() + margin) + 1;
+        let start = WallClock::system().seconds(Instant::now() + Self::margin(letters)) + 1;
         Self { bulk: Cover { start, stop: next_stop(start), ..self.bulk } }
+    }
+
+    /// The time that so many letters are given before the first slot.
+    pub(crate) fn margin(letters: usize) -> Duration {
+        MARGIN + MARGIN_LETTER * letters as u32
     }
 
     /// The cover of a lane of this role.

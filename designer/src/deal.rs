@@ -3,66 +3,232 @@
 
 use crate::pool::{LayerPod, Place, Relay};
 use mixnn_protocol::lane::crossing;
-use mixnn_protocol::{SystemRng, below};
+use mixnn_protocol::{NodeId, SystemRng, below};
+use std::collections::HashMap;
 
-/// A way over relays: indices into the pool.
-pub type Path = Vec<usize>;
-
-/// Layer pods in the order of the model's layers.
-pub struct Deal {
-    /// The pod of each layer.
-    pub pods: Vec<LayerPod>,
+/// A pod in its place.
+pub(crate) struct Seat {
+    pub(crate) pod: LayerPod,
+    /// Rises with every set-up that the pod is sent in this term.
+    pub(crate) sequence: u32,
 }
 
-/// Deals pods to layers at random.
-pub fn deal(mut pods: Vec<LayerPod>) -> Deal {
-    shuffle(&mut pods);
-    Deal { pods }
+/// Which pod runs which layer, and which host has ever held which.
+pub(crate) struct Deal {
+    seats: Vec<Option<Seat>>,
+    /// The layer that a host domain has seen. It never sees another one of this model.
+    seen: HashMap<String, usize>,
+    /// Pods that ran a layer under the designer before this one.
+    expected: HashMap<NodeId, usize>,
+}
+
+impl Deal {
+    /// Nobody runs anything yet.
+    pub(crate) fn new(layers: usize) -> Self {
+        Self {
+            seats: (0..layers).map(|_| None).collect(),
+            seen: HashMap::new(),
+            expected: HashMap::new(),
+        }
+    }
+
+    /// The pod of a layer that has one.
+    pub(crate) fn seat(&self, layer: usize) -> Option<&Seat> {
+        self.seats.get(layer).and_then(Option::as_ref)
+    }
+
+    pub(crate) fn seat_mut(&mut self, layer: usize) -> Option<&mut Seat> {
+        self.seats.get_mut(layer).and_then(Option::as_mut)
+    }
+
+    /// Layers without a pod.
+    pub(crate) fn vacant(&self) -> Vec<usize> {
+        (0..self.seats.len()).filter(|&i| self.seats[i].is_none()).collect()
+    }
+
+    /// The layer's pod is gone.
+    pub(crate) fn vacate(&mut self, layer: usize) {
+        self.seats[layer] = None;
+    }
+
+    pub(crate) fn pods(&self) -> impl Iterator<Item = (usize, &LayerPod)> {
+        self.seats.iter().enumerate().filter_map(|(i, seat)| Some((i, &seat.as_ref()?.pod)))
+    }
+
+    /// Seats a pod.
+    pub(crate) fn seat_pod(&mut self, layer: usize, pod: LayerPod, sequence: u32) {
+        self.seen.insert(pod.place.host_domain.clone(), layer);
+        self.seats[layer] = Some(Seat { pod, sequence });
+    }
+
+    /// A pod ran this layer under the designer before this one.
+    pub(crate) fn expect(&mut self, pod: NodeId, layer: usize) {
+        self.expected.insert(pod, layer);
+    }
+
+    /// A host domain has held this layer before.
+    pub(crate) fn remember(&mut self, host_domain: String, layer: usize) {
+        self.seen.insert(host_domain, layer);
+    }
+
+    /// What hosts have seen.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.seen.iter().map(|(host, layer)| (host.as_str(), *layer))
+    }
+
+    fn seat_expected(&mut self, fresh: &mut Vec<LayerPod>) {
+        for layer in self.vacant() {
+            let is_its = |p: &LayerPod| self.expected.get(&p.id) == Some(&layer);
+            if let Some(at) = fresh.iter().position(is_its) {
+                let pod = fresh.swap_remove(at);
+                self.seat_pod(layer, pod, 0);
+            }
+        }
+    }
+
+    /// Deals fresh pods to vacant layers, at random: first those whose host has held the layer
+    /// already, then those whose host has seen no layer. Takes the dealt ones out of `fresh`.
+    pub(crate) fn fill(&mut self, fresh: &mut Vec<LayerPod>) {
+        self.seat_expected(fresh);
+        shuffle(fresh);
+        let mut vacant = self.vacant();
+        shuffle(&mut vacant);
+        for again in [true, false] {
+            vacant.retain(|&layer| {
+                let wanted = if again { Some(layer) } else { None };
+                let fits = |p: &LayerPod| self.seen.get(&p.place.host_domain).copied() == wanted;
+                let Some(at) = fresh.iter().position(fits) else { return true };
+                let pod = fresh.swap_remove(at);
+                self.seat_pod(layer, pod, 0);
+                false
+            });
+        }
+    }
 }
 
 /// A way of `hops` different relays between two ends.
 ///
-/// The crossing relay lies in neither end's host domain, and no two relays share one, where the pool
-/// has such: each wish is given up only if nothing meets it. Gives the way, and how many wishes were
-/// given up.
-pub fn path(relays: &[Relay], hops: usize, ends: [Option<&Place>; 2]) -> (Path, usize) {
-    let mut order: Vec<usize> = (0..relays.len()).collect();
+/// `keep`: relays of an earlier way that stay in their place; the rest is drawn. The crossing relay
+/// lies in neither end's host domain, and no two relays share one, where the pool has such: each wish
+/// is given up only if nothing meets it. Gives the way, and how many wishes were given up.
+pub(crate) fn path(
+    relays: &[Relay],
+    hops: usize,
+    ends: [Option<&Place>; 2],
+    keep: &[Option<NodeId>],
+) -> Option<(Vec<NodeId>, usize)> {
+    let mut order: Vec<&Relay> = relays.iter().collect();
     shuffle(&mut order);
-    let mut way: Path = Vec::with_capacity(hops);
+    let by_id = |id: &NodeId| relays.iter().find(|r| r.reference.id == *id);
+    let mut chosen: Vec<Option<&Relay>> =
+        (0..hops).map(|slot| keep.get(slot)?.as_ref().and_then(by_id)).collect();
     let mut given_up = 0;
     // The crossing relay first: its place matters most.
     let crossing_at = crossing(hops) - 1;
-    let mut slots: Vec<usize> = (0..hops).filter(|&slot| slot != crossing_at).collect();
-    slots.insert(0, crossing_at);
-    let mut chosen = vec![usize::MAX; hops];
-    for slot in slots {
-        let free = |i: &&usize| !way.contains(i);
-        let apart = |i: &&usize| {
-            let domain = &relays[**i].place.host_domain;
+    let rest = (0..hops).filter(|&slot| slot != crossing_at);
+    for slot in std::iter::once(crossing_at).chain(rest) {
+        if chosen[slot].is_some() {
+            continue;
+        }
+        let others: Vec<&Relay> = chosen.iter().flatten().copied().collect();
+        let free = |r: &&&Relay| others.iter().all(|o| o.reference.id != r.reference.id);
+        let apart = |r: &&&Relay| {
+            let domain = &r.place.host_domain;
             let from_ends = ends.iter().flatten().all(|end| end.host_domain != *domain);
-            let from_others = way.iter().all(|j| relays[*j].place.host_domain != *domain);
-            from_ends && from_others
+            from_ends && others.iter().all(|o| o.place.host_domain != *domain)
         };
         let wished = order.iter().filter(free).find(apart);
         given_up += usize::from(wished.is_none());
-        let Some(&pick) = wished.or_else(|| order.iter().find(free)) else { break };
-        way.push(pick);
-        chosen[slot] = pick;
+        chosen[slot] = Some(wished.or_else(|| order.iter().find(free))?);
     }
-    (chosen, given_up)
+    Some((chosen.into_iter().flatten().map(|r| r.reference.id).collect(), given_up))
 }
 
 /// Up to `hops` relays for a letter, without the one that it is for.
-pub fn letter_way(relays: &[Relay], hops: usize, without: Option<usize>) -> Path {
-    let mut order: Vec<usize> = (0..relays.len()).filter(|i| Some(*i) != without).collect();
+pub(crate) fn letter_way(relays: &[Relay], hops: usize, without: Option<NodeId>) -> Vec<NodeId> {
+    let mut order: Vec<NodeId> = relays.iter().map(|r| r.reference.id).collect();
+    order.retain(|id| Some(*id) != without);
     shuffle(&mut order);
     order.truncate(hops);
     order
 }
 
 /// Fisher-Yates from the system's randomness.
-pub fn shuffle<T>(items: &mut [T]) {
+pub(crate) fn shuffle<T>(items: &mut [T]) {
     for i in (1..items.len()).rev() {
         items.swap(i, below(&mut SystemRng, i + 1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use mixnn_protocol::{ClaimKey, KeyPair, RelayRef, Suite};
+
+    fn place(host: &str) -> Place {
+        Place { host_domain: host.into(), node_domain: "n".into() }
+    }
+
+    fn relays(hosts: &[&str]) -> Vec<Relay> {
+        let keys = KeyPair::generate(Suite::X25519, &mut SystemRng);
+        let one = |host: &&str| Relay {
+            reference: RelayRef { id: NodeId::random(&mut SystemRng), key: keys.public().clone() },
+            place: place(host),
+        };
+        hosts.iter().map(one).collect()
+    }
+
+    fn pod(host: &str) -> LayerPod {
+        let keys = KeyPair::generate(Suite::X25519, &mut SystemRng);
+        LayerPod {
+            id: NodeId::random(&mut SystemRng),
+            key: keys.public().clone(),
+            claim: ClaimKey::generate(&mut SystemRng),
+            place: place(host),
+        }
+    }
+
+    #[test]
+    fn a_rebuilt_way_keeps_the_living_and_replaces_the_dead() {
+        let pool = relays(&["a", "b", "c", "d", "e"]);
+        for _ in 0..50 {
+            let (way, _) = path(&pool, 3, [None, None], &[]).unwrap();
+            let keep = [None, Some(way[1]), Some(way[2])];
+            let without: Vec<Relay> =
+                pool.iter().filter(|r| r.reference.id != way[0]).cloned().collect();
+            let (again, given_up) = path(&without, 3, [None, None], &keep).unwrap();
+            assert_eq!((again[1], again[2], given_up), (way[1], way[2], 0));
+            assert!(!way.contains(&again[0]));
+        }
+    }
+
+    #[test]
+    fn the_crossing_relay_is_apart_from_both_ends_where_it_can_be() {
+        let pool = relays(&["a", "b", "c"]);
+        let (a, b) = (place("a"), place("b"));
+        for _ in 0..50 {
+            let (way, given_up) = path(&pool, 3, [Some(&a), Some(&b)], &[]).unwrap();
+            assert_eq!(way[1], pool[2].reference.id);
+            assert_eq!(given_up, 2);
+        }
+        assert!(path(&pool, 4, [None, None], &[]).is_none(), "no relay twice");
+    }
+
+    #[test]
+    fn a_host_that_held_a_layer_never_gets_another() {
+        let mut deal = Deal::new(2);
+        let mut fresh = vec![pod("a"), pod("b")];
+        deal.fill(&mut fresh);
+        assert!(deal.vacant().is_empty());
+        let host = deal.seat(0).unwrap().pod.place.host_domain.clone();
+        deal.vacate(1);
+        let mut fresh = vec![pod(&host)];
+        deal.fill(&mut fresh);
+        assert_eq!((deal.vacant(), fresh.len()), (vec![1], 1));
+        deal.vacate(0);
+        deal.fill(&mut fresh);
+        assert_eq!(deal.vacant(), [1], "but it may have its own again");
     }
 }

@@ -51,6 +51,19 @@ pub enum DesignerError {
         /// What was waited for, and how it stood.
         what: String,
     },
+    /// Faults came faster than steps.
+    #[error("gave up after {tries} recoveries in {seconds} s without a step: {last}")]
+    Unrecovered {
+        /// Recoveries in a row.
+        tries: u32,
+        /// Since the last step.
+        seconds: u64,
+        /// The last fault, in the owner's terms.
+        last: String,
+    },
+    /// Another designer drives the model now.
+    #[error("another designer of this model has taken over; this one ends")]
+    Superseded,
     /// A layer said that it cannot go on.
     #[error("layer \"{layer}\": {}", say(failure))]
     Layer {
@@ -69,6 +82,25 @@ pub enum DesignerError {
         /// What happened.
         problem: String,
     },
+    /// A layer's sealed state does not open.
+    #[error("the sealed state of layer \"{layer}\": {problem}")]
+    Shard {
+        /// The layer's name.
+        layer: String,
+        /// Why not.
+        problem: mixnn_protocol::shard::ShardError,
+    },
+    /// A checkpoint that cannot be gone on from.
+    #[error("checkpoint {number} {problem}")]
+    Checkpoint {
+        /// Its number.
+        number: u64,
+        /// Why not, and what to do.
+        problem: String,
+    },
+    /// The checkpoint store.
+    #[error(transparent)]
+    Vault(#[from] mixnn_vault::VaultError),
     /// A tensor or a state does not fit into a lane.
     #[error("layer \"{layer}\": {what}")]
     TooLarge {
@@ -93,6 +125,7 @@ fn say(failure: &Failure) -> String {
         FailureReason::OutOfMemory | FailureReason::NotFinite => "",
         FailureReason::Assignment => "its pod cannot take the layer: ",
         FailureReason::Protocol => "it got what does not fit: ",
+        FailureReason::Lane => "its lane takes no more: ",
         FailureReason::Internal => "it cannot compute: ",
     };
     format!("{hint}{}", failure.message)

@@ -76,13 +76,14 @@ impl Leases {
         stop: u32,
     ) -> Result<(), DesignerError> {
         self.said = Some(Instant::now());
-        let place = |relay: &RelayRef| pool.relays.iter().position(|r| r.reference.id == relay.id);
         let mut posts: Vec<(&RelayRef, &Secret, Vec<RelayRef>)> = Vec::new();
         for (relay, name) in self.lanes.values() {
             // A relay that is gone has no lanes.
-            let Some(at) = place(relay) else { continue };
-            let way = letter_way(&pool.relays, hops, Some(at));
-            let way = way.into_iter().map(|i| pool.relays[i].reference.clone()).collect();
+            if !pool.has(relay.id) {
+                continue;
+            }
+            let way = letter_way(&pool.relays, hops, Some(relay.id));
+            let way = pool.references(&way);
             posts.push((relay, name, way));
         }
         shuffle(&mut posts);

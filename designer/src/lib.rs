@@ -4,29 +4,40 @@
 //! ```text
 //! prepare    model file, data, owner's secret        -> Prepared
 //! pool       registration, claims, the directory     -> Pool
-//! deal       who runs which layer, over which relays -> Deal
-//! ring       lanes and letters                       -> Ring
+//! deal       who runs which layer                    -> Deal
+//! ring       lanes, and over which relays each goes  -> Ring
+//! session    a ring that works: at the start, and again after every fault
 //! train      forward, backward, test                 -> Outcome
 //! reference  the same in one process
 //! ```
 
+mod checkpoints;
 mod cover;
 mod deal;
 mod emit;
 mod error;
+mod fault;
+mod gathering;
 mod judge;
+mod keeper;
+mod known;
 mod leases;
+mod lookout;
 mod mailbox;
 mod pool;
 mod prepare;
+mod record;
 mod reference;
 mod ring;
 mod secret;
+mod session;
+mod setup;
+mod shunned;
 mod step;
 mod train;
 mod watch;
 
-pub use deal::{Deal, deal};
+pub use checkpoints::CheckpointSpec;
 pub use emit::Emitter;
 pub use error::DesignerError;
 pub use prepare::{Prepared, prepare};

@@ -1,12 +1,13 @@
 //! `mixnn-designer`: the owner's process.
 
 use clap::{Args, Parser, Subcommand};
-use mixnn_data::Place;
 use mixnn_designer::{
-    DesignerError, Emitter, Prepared, Training, prepare, run_reference, run_training,
+    CheckpointSpec, DesignerError, Emitter, Prepared, Training, prepare, run_reference,
+    run_training,
 };
 use mixnn_events::{Event, Failed, Outcome, Reading};
 use mixnn_node::{LogFormat, NodeArgs};
+use mixnn_place::Place;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -32,19 +33,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Train over layer pods and mix relays.
-    Train {
-        #[command(flatten)]
-        model: ModelArgs,
-        #[command(flatten)]
-        node: NodeArgs,
-        /// Seconds without a word from any layer before a step is taken back.
-        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..), value_name = "SECONDS")]
-        stall: u64,
-        /// CPU cores of all relays and layer pods together, by which `rate: auto` chooses the rate of cover
-        /// [default: one for each]
-        #[arg(long, value_name = "N")]
-        cores: Option<f64>,
-    },
+    Train(Box<TrainArgs>),
     /// Train the same in this one process.
     Reference {
         #[command(flatten)]
@@ -53,6 +42,26 @@ enum Command {
         #[arg(long, env = "MIXNN_DIE_WITH_PARENT")]
         die_with_parent: bool,
     },
+}
+
+#[derive(Args)]
+struct TrainArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    node: NodeArgs,
+    /// Seconds without a word from any layer before a step is taken back.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..), value_name = "SECONDS")]
+    stall: u64,
+    /// CPU cores of all relays and layer pods together, by which `rate: auto` chooses the rate of cover
+    /// [default: one for each]
+    #[arg(long, value_name = "N")]
+    cores: Option<f64>,
+    /// Steps from one checkpoint to the next; 0: none.
+    #[arg(long, default_value_t = 100, value_name = "STEPS")]
+    checkpoint_every: u64,
+    #[command(flatten)]
+    checkpoints: CheckpointArgs,
 }
 
 #[derive(Args)]
@@ -70,6 +79,40 @@ struct ModelArgs {
     /// Where to write the trained weights (safetensors).
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct CheckpointArgs {
+    /// Where to keep checkpoints: a folder, or s3://, gs:// or az:// with a bucket. Nowhere if not
+    /// given: then a lost layer takes the training back to its beginning.
+    #[arg(long, value_name = "STORE")]
+    checkpoints: Option<Place>,
+    /// File of the owner's checkpoint keys, made if it does not exist.
+    #[arg(long, value_name = "FILE")]
+    checkpoint_key: Option<PathBuf>,
+    /// How many checkpoints to keep.
+    #[arg(long, default_value_t = 3, value_name = "COUNT")]
+    checkpoint_keep: usize,
+    /// Go on from the newest checkpoint in the store even if a newer one had been written.
+    #[arg(long)]
+    accept_older: bool,
+    /// Go on from a checkpoint of another numeric profile. The bits will differ from an undisturbed
+    /// run.
+    #[arg(long)]
+    accept_profile: bool,
+}
+
+impl CheckpointArgs {
+    fn spec(&self) -> Option<CheckpointSpec> {
+        let key = self.checkpoint_key.clone().unwrap_or_else(|| PathBuf::from("checkpoint-key"));
+        self.checkpoints.clone().map(|store| CheckpointSpec {
+            store,
+            key,
+            keep: self.checkpoint_keep,
+            accept_older: self.accept_older,
+            accept_profile: self.accept_profile,
+        })
+    }
 }
 
 impl ModelArgs {
@@ -106,18 +149,19 @@ fn main() -> ExitCode {
 
 fn run(command: &Command, emit: &mut Emitter<std::io::Stdout>) -> Result<Outcome, DesignerError> {
     match command {
-        Command::Train { model, node, stall, cores } => {
-            let started = mixnn_node::start(node)?;
+        Command::Train(args) => {
+            let started = mixnn_node::start(&args.node)?;
             let profile = mixnn_nn::profile::pin()?;
-            let prepared = model.prepare(emit)?;
-            let weights = model.weights.as_deref();
+            let prepared = args.model.prepare(emit)?;
             let training = Training {
                 prepared: &prepared,
-                args: node,
+                args: &args.node,
                 profile,
-                weights,
-                stall: Duration::from_secs(*stall),
-                cores: *cores,
+                weights: args.model.weights.as_deref(),
+                stall: Duration::from_secs(args.stall),
+                cores: args.cores,
+                snapshot_every: args.checkpoint_every,
+                checkpoints: args.checkpoints.spec(),
             };
             run_training(&training, started, emit)
         }

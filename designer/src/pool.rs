@@ -1,101 +1,146 @@
 //! Registration, claims, and who there is.
 
 use crate::DesignerError;
-use mixnn_node::{NodeArgs, RegistryClient};
+use crate::deal::Deal;
+use crate::lookout::Lookout;
+use mixnn_node::{NodeArgs, NodeError, RegistryClient};
 use mixnn_protocol::admission::TokenRequest;
-use mixnn_protocol::registration::{Directory, NodeClass, NodeDetail};
+use mixnn_protocol::registration::{Head, NodeClass, NodeDetail, Refusal};
 use mixnn_protocol::{
-    AdmissionKey, ClaimKey, Epoch, KeyPair, NodeId, PublicKey, RelayRef, SystemRng, Token,
+    AdmissionKey, Claim, ClaimKey, Epoch, KeyPair, NodeId, PublicKey, RelayRef, SystemRng, Token,
 };
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::collections::{HashMap, HashSet};
 use tokio::runtime::Runtime;
 
-/// For all pods and relays to register.
-const GATHER: Duration = Duration::from_secs(120);
+/// Claims in stock for pods that are still to come: replacements, spares.
+const STOCK: usize = 8;
 
 /// A node with what its place must be chosen by.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub(crate) struct Place {
     /// Who hosts it.
-    pub host_domain: String,
+    pub(crate) host_domain: String,
     /// On which machine.
-    pub node_domain: String,
+    #[expect(dead_code, reason = "placement by machine is the operator's; paths may use it later")]
+    pub(crate) node_domain: String,
 }
 
 /// A relay of the pool.
 #[derive(Clone, Debug)]
-pub struct Relay {
+pub(crate) struct Relay {
     /// Its id and key.
-    pub reference: RelayRef,
+    pub(crate) reference: RelayRef,
     /// Where it runs.
-    pub place: Place,
+    pub(crate) place: Place,
 }
 
 /// A layer pod that bears one of this designer's claims.
-pub struct LayerPod {
+pub(crate) struct LayerPod {
     /// Its id.
-    pub id: NodeId,
+    pub(crate) id: NodeId,
     /// Its key.
-    pub key: PublicKey,
+    pub(crate) key: PublicKey,
     /// The key under which its set-ups are signed.
-    pub claim: ClaimKey,
+    pub(crate) claim: ClaimKey,
     /// Where it runs.
-    pub place: Place,
+    pub(crate) place: Place,
 }
 
 /// What the directory says, checked.
 pub(crate) struct Pool {
     pub(crate) me: NodeId,
     pub(crate) epoch: Epoch,
+    pub(crate) head: Head,
     pub(crate) relays: Vec<Relay>,
-    pub(crate) pods: Vec<LayerPod>,
+    /// Our pods that have no layer yet.
+    pub(crate) fresh: Vec<LayerPod>,
     pub(crate) urls: HashMap<NodeId, String>,
+    pub(crate) lookout: Lookout,
+    /// Claims that no pod has been seen to bear.
+    pub(crate) claims: Vec<ClaimKey>,
     admission: AdmissionKey,
     registry: RegistryClient,
     runtime: Runtime,
+    /// Number of the directory that was taken in last.
+    taken: u64,
 }
 
 impl Pool {
-    /// Registers, publishes a claim for each layer, and waits until all are there.
-    pub(crate) fn gather(
+    /// Registers, and takes the model over: the term rises, and with it every designer before this
+    /// one is shut out.
+    pub(crate) fn register(
         args: &NodeArgs,
         url: &str,
         keys: &KeyPair,
-        layers: usize,
-        relays: usize,
     ) -> Result<Self, DesignerError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| DesignerError::Stopped(e.to_string()))?;
         let registry = RegistryClient::new(args)?;
-        let mut claims: Vec<ClaimKey> =
-            (0..layers).map(|_| ClaimKey::generate(&mut SystemRng)).collect();
-        let (me, directory) = runtime.block_on(async {
-            let me = registry.register(NodeClass::Designer, url, keys.public()).await?;
-            registry.publish_claims(claims.iter().map(ClaimKey::claim).collect()).await?;
-            let directory = wait_for_all(&registry, &claims, relays).await?;
-            Ok::<_, DesignerError>((me, directory))
-        })?;
-        let mut pool = Self {
+        let me = runtime.block_on(registry.register(NodeClass::Designer, url, keys.public()))?;
+        let head = runtime.block_on(take_over(&registry))?;
+        Ok(Self {
             me: me.id,
-            epoch: Epoch(directory.epoch),
+            epoch: Epoch(0),
+            head,
             relays: Vec::new(),
-            pods: Vec::new(),
+            fresh: Vec::new(),
             urls: HashMap::new(),
+            lookout: Lookout::start(args)?,
+            claims: Vec::new(),
             admission: AdmissionKey::from_der(&me.admission_key)?,
             registry,
             runtime,
-        };
-        for node in directory.nodes {
-            pool.urls.insert(node.id, node.url);
-            if let Some(detail) = node.detail {
-                pool.add(node.id, detail, &mut claims);
-            }
-        }
-        Ok(pool)
+            taken: 0,
+        })
     }
 
-    fn add(&mut self, id: NodeId, detail: NodeDetail, claims: &mut Vec<ClaimKey>) {
+    /// How many claims are missing for `needed` pods and some in stock.
+    pub(crate) fn claims_missing(&self, needed: usize) -> usize {
+        if self.claims.len() >= needed + STOCK / 2 {
+            return 0;
+        }
+        needed + STOCK - self.claims.len()
+    }
+
+    /// Draws so many new claims, of which nobody knows yet.
+    pub(crate) fn draw_claims(&mut self, count: usize) -> Vec<Claim> {
+        let new: Vec<ClaimKey> = (0..count).map(|_| ClaimKey::generate(&mut SystemRng)).collect();
+        let claims = new.iter().map(ClaimKey::claim).collect();
+        self.claims.extend(new);
+        claims
+    }
+
+    /// Publishes claims.
+    pub(crate) fn publish(&self, claims: Vec<Claim>) -> Result<(), DesignerError> {
+        Ok(self.runtime.block_on(self.registry.publish_claims(claims))?)
+    }
+
+    /// Takes in the newest directory, if it is new. Pods that `deal` has seated are left there.
+    pub(crate) fn refresh(&mut self, deal: &Deal) -> Result<bool, DesignerError> {
+        self.lookout.check()?;
+        let number = self.lookout.number();
+        if number == self.taken {
+            return Ok(false);
+        }
+        self.taken = number;
+        let directory = self.lookout.latest();
+        self.epoch = Epoch(directory.epoch);
+        self.urls = directory.nodes.iter().map(|n| (n.id, n.url.clone())).collect();
+        self.relays.clear();
+        self.fresh.retain(|pod| self.urls.contains_key(&pod.id));
+        let known: HashSet<NodeId> =
+            deal.pods().map(|(_, p)| p.id).chain(self.fresh.iter().map(|p| p.id)).collect();
+        for node in directory.nodes {
+            if let Some(detail) = node.detail
+                && !known.contains(&node.id)
+            {
+                self.add(node.id, detail);
+            }
+        }
+        Ok(true)
+    }
+
+    fn add(&mut self, id: NodeId, detail: NodeDetail) {
         let Ok(key) = PublicKey::from_bytes(detail.suite, &detail.public_key) else {
             return tracing::warn!("a node of the directory has no valid key");
         };
@@ -105,14 +150,30 @@ impl Pool {
                 self.relays.push(Relay { reference: RelayRef { id, key }, place });
             }
             NodeClass::Layer => {
-                let ours = claims.iter().position(|c| Some(c.claim()) == detail.claim);
+                let ours = self.claims.iter().position(|c| Some(c.claim()) == detail.claim);
                 if let Some(at) = ours {
-                    let claim = claims.swap_remove(at);
-                    self.pods.push(LayerPod { id, key, claim, place });
+                    let claim = self.claims.swap_remove(at);
+                    self.fresh.push(LayerPod { id, key, claim, place });
                 }
             }
             NodeClass::Designer => {}
         }
+    }
+
+    /// Whether a newer directory waits to be taken in.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.lookout.number() != self.taken
+    }
+
+    /// Whether the node is in the directory that was taken in last.
+    pub(crate) fn has(&self, id: NodeId) -> bool {
+        self.urls.contains_key(&id)
+    }
+
+    /// The relays of a way.
+    pub(crate) fn references(&self, way: &[NodeId]) -> Vec<RelayRef> {
+        let find = |id: &NodeId| self.relays.iter().find(|r| r.reference.id == *id);
+        way.iter().filter_map(find).map(|r| r.reference.clone()).collect()
     }
 
     /// Tokens, one for each entry of `relays`, in its order.
@@ -128,31 +189,16 @@ impl Pool {
     }
 }
 
-async fn wait_for_all(
-    registry: &RegistryClient,
-    claims: &[ClaimKey],
-    relays: usize,
-) -> Result<Directory, DesignerError> {
-    let start = Instant::now();
+/// Raises the term by compare-and-swap.
+async fn take_over(registry: &RegistryClient) -> Result<Head, DesignerError> {
     loop {
-        let directory = registry.directory().await?;
-        let of = |class| {
-            let details = directory.nodes.iter().filter_map(|n| n.detail.as_ref());
-            details.filter(move |d| d.class == class)
-        };
-        let ours = |d: &&NodeDetail| claims.iter().any(|c| Some(c.claim()) == d.claim);
-        let pods = of(NodeClass::Layer).filter(ours).count();
-        let found = of(NodeClass::Relay).count();
-        if pods >= claims.len() && found >= relays {
-            return Ok(directory);
+        let found = registry.head().await?;
+        let next = Head { term: found.term + 1, ..found };
+        match registry.advance(found, next).await {
+            Ok(head) => return Ok(head),
+            // Another designer starts at the same time: the later one drives.
+            Err(NodeError::Refused { reason, .. }) if reason == Refusal::HEAD_MOVED => {}
+            Err(error) => return Err(error.into()),
         }
-        if start.elapsed() > GATHER {
-            let what = format!(
-                "{pods} of {} layer pods and {found} of {relays} relays have registered: look at the pods that are missing",
-                claims.len()
-            );
-            return Err(DesignerError::Deadline { seconds: GATHER.as_secs(), what });
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

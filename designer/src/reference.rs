@@ -54,7 +54,7 @@ pub fn run<W: Write>(
     if let Some(path) = weights {
         crate::train::write_file(path, &model.export()?)?;
     }
-    Ok(watch.outcome(tested, &model.digest()?))
+    Ok(watch.outcome(number, tested, &model.digest()?))
 }
 
 fn test(prepared: &Prepared, model: &Reference, epoch: u32) -> Result<Tested, DesignerError> {

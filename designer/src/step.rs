@@ -1,7 +1,8 @@
-//! One optimizer step over the ring, and taking it back.
+//! One optimizer step over the ring.
 
+use crate::Prepared;
+use crate::fault::{Fault, Interrupt};
 use crate::mailbox::Mailbox;
-use crate::{DesignerError, Prepared};
 use mixnn_data::Batch;
 use mixnn_model::LossPlacement;
 use mixnn_nn::{
@@ -10,9 +11,6 @@ use mixnn_nn::{
 use mixnn_protocol::control::Command;
 use mixnn_protocol::{Kind, Message};
 use std::time::Duration;
-
-/// So often in a row, then the training ends.
-const ATTEMPTS: u32 = 3;
 
 /// A step on its way.
 pub(crate) struct Flight {
@@ -30,20 +28,17 @@ pub(crate) struct Flight {
 pub(crate) struct Stepper<'m, 'b, 'p> {
     pub(crate) mailbox: &'b mut Mailbox<'m>,
     pub(crate) prepared: &'p Prepared,
-    /// Steps that every layer has applied.
-    pub(crate) committed: u64,
     /// Without a word from any layer for so long, a step is taken back.
     pub(crate) stall: Duration,
 }
 
 impl Stepper<'_, '_, '_> {
     /// Sends a batch's inputs (and labels, where the last layer computes the loss).
-    pub(crate) fn inject(&self, number: u64, batch: &Batch) -> Result<Flight, DesignerError> {
-        let samples = batch.len;
+    pub(crate) fn inject(&self, number: u64, batch: &Batch) -> Result<Flight, Interrupt> {
         let mut flight = Flight {
             number,
             batch: self.prepared.cut(batch)?,
-            samples,
+            samples: batch.len,
             launched: 0,
             done: 0,
             report: StepReport::default(),
@@ -53,7 +48,6 @@ impl Stepper<'_, '_, '_> {
     }
 
     fn launch(&self, flight: &mut Flight) -> Result<(), NnError> {
-        flight.launched = 0;
         if self.loss_at_last_layer() {
             for (i, m) in flight.batch.iter().enumerate() {
                 let labels = tensor_to_wire(&m.labels)?;
@@ -79,24 +73,19 @@ impl Stepper<'_, '_, '_> {
     }
 
     /// Computes losses and sends gradients as outputs come, until the last one has left.
-    ///
-    /// Gives `false` if nothing came for too long.
-    pub(crate) fn propagate(&mut self, flight: &mut Flight) -> Result<bool, DesignerError> {
+    pub(crate) fn propagate(&mut self, flight: &mut Flight) -> Result<(), Interrupt> {
         while (flight.done as usize) < flight.batch.len() {
-            let came = if self.loss_at_last_layer() {
-                self.take_loss(flight)?
+            if self.loss_at_last_layer() {
+                self.take_loss(flight)?;
             } else {
-                self.take_output(flight)?
-            };
-            if !came {
-                return Ok(false);
+                self.take_output(flight)?;
             }
             self.launch_more(flight)?;
         }
-        Ok(true)
+        Ok(())
     }
 
-    fn take_output(&mut self, flight: &mut Flight) -> Result<bool, DesignerError> {
+    fn take_output(&mut self, flight: &mut Flight) -> Result<(), Interrupt> {
         let (step, micro_batch) = (flight.number, flight.done);
         let wanted = |m: &Message| {
             (m.header.kind, m.header.step, m.header.micro_batch)
@@ -106,47 +95,47 @@ impl Stepper<'_, '_, '_> {
             let at = mailbox.outputs.iter().position(wanted)?;
             mailbox.outputs.remove(at)
         })?;
-        let Some(output) = next else { return Ok(false) };
+        let output = next.ok_or_else(|| self.stalled("the output of", flight))?;
         let labels = &flight.batch[micro_batch as usize].labels;
         let outputs = tensor_from_wire(&output.payload)?;
         let spec = &self.prepared.model.training().loss;
         let output = loss(spec, &outputs, labels, flight.samples)?;
         self.mailbox.send(Kind::Gradient, step, micro_batch, tensor_to_wire(&output.gradient)?);
         flight.add(output.loss, output.tally);
-        Ok(true)
+        Ok(())
     }
 
-    fn take_loss(&mut self, flight: &mut Flight) -> Result<bool, DesignerError> {
+    fn take_loss(&mut self, flight: &mut Flight) -> Result<(), Interrupt> {
         let wanted = (flight.number, flight.done);
         let next = self.mailbox.wait(self.stall, |mailbox| {
             let at = mailbox.losses.iter().position(|l| (l.0, l.1) == wanted)?;
             mailbox.losses.remove(at)
         })?;
-        let Some((_, _, loss, tally)) = next else { return Ok(false) };
+        let (_, _, loss, tally) = next.ok_or_else(|| self.stalled("the loss of", flight))?;
         flight.add(loss, tally);
-        Ok(true)
+        Ok(())
     }
 
     /// Waits until every layer has applied the step.
-    pub(crate) fn commit(&mut self, flight: &Flight) -> Result<bool, DesignerError> {
+    pub(crate) fn commit(&mut self, flight: &Flight) -> Result<(), Interrupt> {
         let number = flight.number;
-        if !self.clip(number)? {
-            return Ok(false);
-        }
+        self.clip(flight)?;
         let all = |mailbox: &mut Mailbox<'_>| {
             mailbox.known.iter().all(|known| known.applied >= number).then_some(())
         };
-        let committed = self.mailbox.wait(self.stall, all)?.is_some();
-        if committed {
-            self.committed = number;
+        if self.mailbox.wait(self.stall, all)?.is_some() {
+            return Ok(());
         }
-        Ok(committed)
+        let late = self.mailbox.names_of(|known| known.applied < number);
+        let what = format!("layer {late} has not applied step {number}");
+        Err(Fault::Stalled { seconds: self.stall.as_secs(), what }.into())
     }
 
     /// Where gradients are clipped: gathers their norms, in model order, and tells every layer by what
     /// to scale.
-    fn clip(&mut self, number: u64) -> Result<bool, DesignerError> {
-        let Some(max_norm) = self.prepared.model.training().clip_norm else { return Ok(true) };
+    fn clip(&mut self, flight: &Flight) -> Result<(), Interrupt> {
+        let Some(max_norm) = self.prepared.model.training().clip_norm else { return Ok(()) };
+        let number = flight.number;
         let all = |mailbox: &mut Mailbox<'_>| {
             let norms = mailbox.known.iter().map(|known| {
                 known.norms.as_ref().filter(|(step, _)| *step == number).map(|(_, norms)| norms)
@@ -156,39 +145,15 @@ impl Stepper<'_, '_, '_> {
                 .map(|norms| norms.into_iter().flatten().copied().collect())
         };
         let norms: Option<Vec<f32>> = self.mailbox.wait(self.stall, all)?;
-        let Some(norms) = norms else { return Ok(false) };
+        let norms = norms.ok_or_else(|| self.stalled("the gradients' norms of", flight))?;
         let factor = clip_factor(&norms, max_norm)?;
         self.mailbox.command_all(&Command::Apply(factor.to_bits()), number)?;
-        Ok(true)
+        Ok(())
     }
 
-    /// Takes every layer back to the last committed step, and sends the flight again.
-    pub(crate) fn again(&mut self, flight: &mut Flight) -> Result<(), DesignerError> {
-        let attempt = self.mailbox.next_attempt();
-        if attempt > ATTEMPTS {
-            let what = format!("step {}, in {ATTEMPTS} attempts", flight.number);
-            return Err(DesignerError::Deadline { seconds: self.stall.as_secs(), what });
-        }
-        tracing::warn!(
-            step = flight.number,
-            attempt,
-            "nothing came for long: the step is taken back"
-        );
-        self.mailbox.command_all(&Command::Rollback, self.committed)?;
-        self.mailbox
-            .wait_for_all(self.stall, "an answer to a rollback", |k| k.rolled_back >= attempt)?;
-        for known in &mut self.mailbox.known {
-            known.applied = self.committed;
-            known.norms = None;
-        }
-        self.relaunch(flight)
-    }
-
-    /// Sends a flight from its beginning, in the present attempt.
-    pub(crate) fn relaunch(&self, flight: &mut Flight) -> Result<(), DesignerError> {
-        flight.done = 0;
-        flight.report = StepReport::default();
-        Ok(self.launch(flight)?)
+    fn stalled(&self, of: &str, flight: &Flight) -> Fault {
+        let what = format!("{of} step {}, micro-batch {}", flight.number, flight.done);
+        Fault::Stalled { seconds: self.stall.as_secs(), what }
     }
 }
 
@@ -209,7 +174,7 @@ impl Flight {
         self.samples
     }
 
-    /// Loss and right answers so far.
+    /// Loss and right answers.
     pub(crate) const fn report(&self) -> StepReport {
         self.report
     }

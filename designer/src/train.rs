@@ -1,35 +1,29 @@
-//! The four phases over the ring.
+//! The four phases over the ring, and again after each fault.
 
-use crate::cover::{CoverPlan, privacy};
-use crate::deal::deal;
+use crate::fault::{Fault, Interrupt};
+use crate::gathering::Gathering;
 use crate::judge::Judge;
 use crate::mailbox::Mailbox;
-use crate::pool::Pool;
-use crate::ring::{Ring, Setup, check_sizes};
+use crate::session::Session;
 use crate::step::{Flight, Stepper};
 use crate::watch::{StepWatch, TestSum};
-use crate::{DesignerError, Emitter, Prepared};
+use crate::{CheckpointSpec, DesignerError, Emitter, Prepared};
 use mixnn_data::Batches;
-use mixnn_events::{Event, Mode, Outcome, Phase, Step, Tested};
-use mixnn_model::{Element, LossPlacement};
+use mixnn_events::{Event, Outcome, Phase, Step, Tested};
 use mixnn_nn::{evaluate, merge_exports, model_digest, tensor_from_wire, tensor_to_wire};
 use mixnn_node::{NodeArgs, Started};
-use mixnn_protocol::control::{Assignment, Command, Profile};
+use mixnn_protocol::control::{Command, Profile};
+use mixnn_protocol::shard::{self, Binding};
 use mixnn_protocol::{KeyPair, Kind, SystemRng};
-use mixnn_transport::{Endpoint, EndpointConfig, Limits};
 use std::collections::VecDeque;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-/// For lanes to come up, and for layers to be built.
-const SET_UP: Duration = Duration::from_secs(60);
 /// For digests and weights.
 const COLLECT: Duration = Duration::from_secs(60);
 /// For what is queued at the end.
 const FINISH: Duration = Duration::from_secs(5);
-/// The first term. Another designer that takes over gets a higher one.
-const TERM: u32 = 1;
 
 /// What a distributed training needs.
 pub struct Training<'a> {
@@ -41,10 +35,28 @@ pub struct Training<'a> {
     pub profile: Profile,
     /// Where the weights are written at the end, if anywhere.
     pub weights: Option<&'a Path>,
-    /// Without a word from any layer for so long, a step is taken back; then the training ends.
+    /// Without a word from any layer for so long, a step is taken back.
     pub stall: Duration,
     /// CPU cores of all relays and layer pods together, for the rate of cover; by default one each.
     pub cores: Option<f64>,
+    /// Every so many steps each layer keeps its state for a rollback.
+    pub snapshot_every: u64,
+    /// Where these states are kept too, sealed, if anywhere.
+    pub checkpoints: Option<CheckpointSpec>,
+}
+
+/// How far the training has come.
+struct Course {
+    /// Steps that every layer has applied.
+    committed: u64,
+    judge: Judge,
+    /// The last test.
+    tested: Tested,
+    /// After which step it was: a step that is replayed is not judged twice.
+    tested_after: u64,
+    /// Whether tests ended the training.
+    enough: bool,
+    watch: StepWatch,
 }
 
 /// Runs the four phases.
@@ -57,176 +69,129 @@ pub fn run<W: Write>(
     emit: &mut Emitter<W>,
 ) -> Result<Outcome, DesignerError> {
     emit.emit(&Event::Phase(Phase::Initialisation));
-    let mut mailbox = initialise(training, started, emit)?;
-    let outcome = train(training, &mut mailbox, emit)?;
-    mailbox.end_leases()?;
-    mailbox.command_all(&Command::Finish, 0)?;
-    mailbox.close(FINISH);
-    Ok(outcome)
-}
-
-fn initialise<'a, W: Write>(
-    training: &Training<'a>,
-    started: Started,
-    emit: &mut Emitter<W>,
-) -> Result<Mailbox<'a>, DesignerError> {
+    let mut session = Session::open(training, started)?;
+    let begun = session.establish(None, None)?;
+    emit.emit(&Event::Plan(training.prepared.plan(session.mode())));
     let prepared = training.prepared;
-    let (layers, relays) = (prepared.model.layers(), &prepared.relays);
-    check_sizes(layers, prepared.in_flight(), prepared.micro_batch_size())?;
-    let keys = KeyPair::generate(training.args.suite.into(), &mut SystemRng);
-    let Started { listener, url, metrics } = started;
-    let config = EndpointConfig { listener, metrics, limits: limits(layers.len(), relays.hops) };
-    let (endpoint, events) =
-        Endpoint::start(config).map_err(|e| DesignerError::Stopped(e.to_string()))?;
-    let replicas = relays.replicas as usize;
-    let mut pool = Pool::gather(training.args, &url, &keys, layers.len(), replicas)?;
-    endpoint.set_directory(pool.urls.clone());
-    let deal = deal(std::mem::take(&mut pool.pods));
-    let cover = CoverPlan::new(relays, layers.len(), training.cores);
-    let setup = Setup {
-        pool: &pool,
-        deal: &deal,
-        layers,
-        owner: &prepared.owner,
-        hops: relays.hops as usize,
-        micro_batches: prepared.in_flight(),
-        micro_batch_size: prepared.micro_batch_size(),
-        term: TERM,
-        cover: cover.as_ref(),
+    let mut course = Course {
+        committed: begun.resumed_after,
+        judge: Judge::new(prepared.model.training(), prepared.steps_per_epoch()),
+        tested: TestSum::new(0).finish(prepared.model.labels()),
+        tested_after: 0,
+        enough: false,
+        watch: StepWatch::new(),
     };
-    let ring = Ring::set_up(&setup, &endpoint)?;
-    let mut warnings = relays.warnings();
-    if ring.wishes_given_up > 0 {
-        let n = ring.wishes_given_up;
-        warnings.push(format!(
-            "{n} places on lanes share a host with another of the lane: let more teams host relays"
-        ));
+    loop {
+        match train(&mut session, &mut course, emit) {
+            Ok(outcome) => {
+                session.mailbox.end_leases()?;
+                session.mailbox.command_all(&Command::Finish, 0)?;
+                session.mailbox.close(FINISH);
+                return Ok(outcome);
+            }
+            Err(Interrupt::Fatal(error)) => return Err(error),
+            Err(Interrupt::Fault(fault)) => recover(&mut session, &mut course, fault, emit)?,
+        }
     }
-    emit.emit(&Event::Plan(prepared.plan(Mode::Distributed {
-        relays: pool.relays.len() as u32,
-        hops: relays.hops,
-        suite: format!("{:?}", keys.public().suite()),
-        warnings,
-        privacy: privacy(relays, cover.as_ref(), &ring.crossing),
-    })));
-    let hops = relays.hops as usize;
-    let mut mailbox = Mailbox::new(endpoint, events, ring, layers, TERM, (pool, hops));
-    mailbox.wait_for_all(SET_UP, "a sign of life", |known| known.hello)?;
-    assign(training, &mailbox)?;
-    mailbox.wait_for_all(SET_UP, "an answer to its assignment", |known| known.ready)?;
-    Ok(mailbox)
 }
 
-/// All letters of a ring leave at once.
-fn limits(layers: usize, hops: u32) -> Limits {
-    let letters = (4 * layers + 1) * hops as usize + layers;
-    Limits { letters: letters.max(Limits::default().letters), ..Limits::default() }
+fn recover<W: Write>(
+    session: &mut Session<'_>,
+    course: &mut Course,
+    fault: Fault,
+    emit: &mut Emitter<W>,
+) -> Result<(), DesignerError> {
+    let message = fault.to_string();
+    tracing::warn!(committed = course.committed, "{message}");
+    emit.emit(&Event::Fault(mixnn_events::Fault { message }));
+    let recovered = session.establish(Some(fault), Some(course.committed))?;
+    course.committed = recovered.resumed_after;
+    emit.emit(&Event::Recovered(recovered));
+    session.tend(course.committed, emit)
 }
 
-fn assign(training: &Training<'_>, mailbox: &Mailbox<'_>) -> Result<(), DesignerError> {
-    let model = &training.prepared.model;
-    let sizes = |shape: &mixnn_model::Shape| shape.sizes().iter().map(|&s| s as u32).collect();
-    let last = model.layers().len() - 1;
-    for (i, layer) in model.layers().iter().enumerate() {
-        let loss = &model.training().loss;
-        let here = i == last && loss.placement == LossPlacement::LastLayer;
-        let assignment = Assignment {
-            ops: layer.spec.ops.clone(),
-            input: sizes(&layer.input),
-            vocabulary: match layer.input.element() {
-                Element::Token(vocabulary) => Some(vocabulary as u32),
-                Element::Real => None,
-            },
-            output: sizes(&layer.output),
-            micro_batches: model.training().micro_batches_per_step(),
-            learning: model.learning(layer, training.prepared.total_steps()),
-            device: layer.spec.device,
-            loss: here.then(|| loss.clone()),
-            profile: training.profile.clone(),
-        };
-        mailbox.command(i, &Command::Assign(assignment), 0)?;
+/// Everything that is left to do after the committed step.
+fn train<W: Write>(
+    session: &mut Session<'_>,
+    course: &mut Course,
+    emit: &mut Emitter<W>,
+) -> Result<Outcome, Interrupt> {
+    let prepared = session.training.prepared;
+    let total = prepared.total_steps();
+    while !course.enough {
+        let due = course.committed > 0 && course.judge.is_due(course.committed);
+        if due && course.committed > course.tested_after {
+            judge(session, course, emit)?;
+            continue;
+        }
+        if course.committed >= total {
+            break;
+        }
+        emit.emit(&Event::Phase(Phase::Training));
+        course.watch.resume();
+        run_steps(session, course, emit)?;
+    }
+    emit.emit(&Event::Phase(Phase::Finishing));
+    session.last_checkpoint(course.committed, emit)?;
+    let digest = collect(session, course.committed)?;
+    Ok(course.watch.outcome(course.committed, course.tested.clone(), &digest))
+}
+
+/// Tests, and lets the test be judged.
+fn judge<W: Write>(
+    session: &mut Session<'_>,
+    course: &mut Course,
+    emit: &mut Emitter<W>,
+) -> Result<(), Interrupt> {
+    let (prepared, stall) = (session.training.prepared, session.training.stall);
+    emit.emit(&Event::Phase(Phase::Testing));
+    let epoch = ((course.committed - 1) / prepared.steps_per_epoch()) as u32 + 1;
+    course.tested = test(prepared, &mut session.mailbox, epoch, stall)?;
+    course.tested_after = course.committed;
+    emit.emit(&Event::Tested(course.tested.clone()));
+    course.enough = course.judge.is_enough(&course.tested);
+    if course.enough {
+        tracing::info!(step = course.committed, "tests get no better: the training ends early");
     }
     Ok(())
 }
 
-fn train<W: Write>(
-    training: &Training<'_>,
-    mailbox: &mut Mailbox<'_>,
-    emit: &mut Emitter<W>,
-) -> Result<Outcome, DesignerError> {
-    let prepared = training.prepared;
-    let mut course = Course {
-        committed: 0,
-        judge: Judge::new(prepared.model.training(), prepared.steps_per_epoch()),
-        tested: TestSum::new(0).finish(prepared.model.labels()),
-        watch: StepWatch::new(),
-    };
-    for epoch in 1..=prepared.model.training().epochs {
-        if run_epoch(training, mailbox, &mut course, epoch, emit)? {
-            break;
-        }
-    }
-    emit.emit(&Event::Phase(Phase::Finishing));
-    let digest = collect(training, mailbox, course.committed)?;
-    Ok(course.watch.outcome(course.tested, &digest))
-}
-
-/// How far the training has come.
-struct Course {
-    /// Steps that every layer has applied.
-    committed: u64,
-    judge: Judge,
-    /// The last test.
-    tested: Tested,
-    watch: StepWatch,
-}
-
+/// Makes steps until the epoch ends or a test is due.
+///
 /// The next step's inputs leave as soon as the last gradient of a step has: the first layers are free
 /// by then. Not so before a test: a step under way changes what layers keep beside their parameters.
-///
-/// Gives whether tests end the training.
-fn run_epoch<W: Write>(
-    training: &Training<'_>,
-    mailbox: &mut Mailbox<'_>,
+fn run_steps<W: Write>(
+    session: &mut Session<'_>,
     course: &mut Course,
-    epoch: u32,
     emit: &mut Emitter<W>,
-) -> Result<bool, DesignerError> {
-    let (prepared, stall) = (training.prepared, training.stall);
-    let mut batches = prepared.training_batches(epoch, 0);
-    emit.emit(&Event::Phase(Phase::Training));
-    course.watch.resume();
-    let mut stepper = Stepper { mailbox, prepared, committed: course.committed, stall };
-    let mut flight = next_flight(&stepper, &mut batches, course.committed + 1)?;
+) -> Result<(), Interrupt> {
+    let (prepared, stall) = (session.training.prepared, session.training.stall);
+    let (whole, done) = (
+        course.committed / prepared.steps_per_epoch(),
+        course.committed % prepared.steps_per_epoch(),
+    );
+    let epoch = whole as u32 + 1;
+    let mut batches = prepared.training_batches(epoch, done);
+    let first = course.committed + 1;
+    let mut flight = {
+        let stepper = Stepper { mailbox: &mut session.mailbox, prepared, stall };
+        next_flight(&stepper, &mut batches, first)?
+    };
     while let Some(mut current) = flight.take() {
-        while !stepper.propagate(&mut current)? {
-            stepper.again(&mut current)?;
-        }
+        let mut stepper = Stepper { mailbox: &mut session.mailbox, prepared, stall };
+        stepper.propagate(&mut current)?;
         let number = current.number();
-        let due = course.judge.is_due(number);
-        if !due {
+        if !course.judge.is_due(number) {
             flight = next_flight(&stepper, &mut batches, number + 1)?;
         }
-        while !stepper.commit(&current)? {
-            redo(&mut stepper, &mut current, flight.as_mut())?;
-        }
+        stepper.commit(&current)?;
         course.committed = number;
-        stepper.mailbox.tend_leases()?;
+        session.progressed();
+        session.mailbox.tend_leases()?;
         emit.emit(&Event::Step(step_event(epoch, &current, course.watch.lap())));
-        if due {
-            emit.emit(&Event::Phase(Phase::Testing));
-            course.tested = test(prepared, stepper.mailbox, epoch, stall)?;
-            emit.emit(&Event::Tested(course.tested.clone()));
-            if course.judge.is_enough(&course.tested) {
-                tracing::info!(step = number, "tests get no better: the training ends early");
-                return Ok(true);
-            }
-            emit.emit(&Event::Phase(Phase::Training));
-            course.watch.resume();
-            flight = next_flight(&stepper, &mut batches, number + 1)?;
-        }
+        session.tend(number, emit)?;
     }
-    Ok(false)
+    Ok(())
 }
 
 /// Reads a batch and sends its inputs.
@@ -234,21 +199,8 @@ fn next_flight(
     stepper: &Stepper<'_, '_, '_>,
     batches: &mut Batches,
     number: u64,
-) -> Result<Option<Flight>, DesignerError> {
+) -> Result<Option<Flight>, Interrupt> {
     batches.next().transpose()?.map(|batch| stepper.inject(number, &batch)).transpose()
-}
-
-/// A step whose gradients had all left was lost: once more, and then the one behind it.
-fn redo(
-    stepper: &mut Stepper<'_, '_, '_>,
-    current: &mut Flight,
-    behind: Option<&mut Flight>,
-) -> Result<(), DesignerError> {
-    stepper.again(current)?;
-    while !stepper.propagate(current)? {
-        stepper.again(current)?;
-    }
-    behind.map_or(Ok(()), |flight| stepper.relaunch(flight))
 }
 
 fn step_event(epoch: u32, flight: &Flight, milliseconds: f64) -> Step {
@@ -270,7 +222,7 @@ fn test(
     mailbox: &mut Mailbox<'_>,
     epoch: u32,
     stall: Duration,
-) -> Result<Tested, DesignerError> {
+) -> Result<Tested, Interrupt> {
     let mut sum = TestSum::new(epoch);
     let mut batches = prepared.test_batches().enumerate();
     let mut on_their_way = VecDeque::new();
@@ -296,7 +248,7 @@ fn test(
         })?;
         let Some(output) = output else {
             let what = format!("the output of test batch {number}");
-            return Err(DesignerError::Deadline { seconds: stall.as_secs(), what });
+            return Err(Fault::Stalled { seconds: stall.as_secs(), what }.into());
         };
         let samples = labels.size()[0] as usize;
         let outputs = tensor_from_wire(&output.payload)?;
@@ -305,23 +257,46 @@ fn test(
 }
 
 /// The digest of all layers, and their weights if asked for.
-fn collect(
-    training: &Training<'_>,
-    mailbox: &mut Mailbox<'_>,
-    step: u64,
-) -> Result<[u8; 32], DesignerError> {
-    mailbox.command_all(&Command::Digest, step)?;
-    mailbox.wait_for_all(COLLECT, "a digest", |known| known.digest.is_some())?;
-    if let Some(path) = training.weights {
-        mailbox.command_all(&Command::Export, step)?;
-        mailbox.wait_for_all(COLLECT, "its weights", |known| known.export.is_some())?;
-        let layers = training.prepared.model.layers();
-        let named = layers.iter().zip(&mailbox.known);
-        let exports = named.filter_map(|(l, k)| Some((l.spec.name.as_str(), k.export.as_deref()?)));
-        write_file(path, &merge_exports(exports)?)?;
+fn collect(session: &mut Session<'_>, step: u64) -> Result<[u8; 32], Interrupt> {
+    let mailbox = &mut session.mailbox;
+    mailbox.known.iter_mut().for_each(|known| known.digest = None);
+    if !mailbox.ask(&|_| Command::Digest, step, COLLECT, &|known| known.digest.is_some())? {
+        let late = mailbox.names_of(|known| known.digest.is_none());
+        let what = format!("the digest of layer {late}");
+        return Err(Fault::Stalled { seconds: COLLECT.as_secs(), what }.into());
     }
     let digests: Vec<[u8; 32]> = mailbox.known.iter().filter_map(|k| k.digest).collect();
-    Ok(model_digest(&training.prepared.owner, &digests))
+    if let Some(path) = session.training.weights {
+        write_file(path, &export(session, step)?)?;
+    }
+    Ok(model_digest(&session.training.prepared.owner, &digests))
+}
+
+/// The weights of all layers, as one safetensors file with PyTorch's names.
+fn export(session: &mut Session<'_>, step: u64) -> Result<Vec<u8>, Interrupt> {
+    let layers = session.training.prepared.model.layers();
+    let suite = session.training.args.suite.into();
+    let keys: Vec<KeyPair> =
+        layers.iter().map(|_| KeyPair::generate(suite, &mut SystemRng)).collect();
+    let publics = keys.iter().map(|k| k.public().clone()).collect();
+    let mailbox = &mut session.mailbox;
+    mailbox.gather(Gathering::new(layers, step, publics))?;
+    let whole = |m: &mut Mailbox<'_>| m.gathering.take_if(|g| g.is_whole());
+    let Some(gathering) = mailbox.wait(COLLECT, whole)? else {
+        let what = "the weights of every layer".to_owned();
+        return Err(Fault::Stalled { seconds: COLLECT.as_secs(), what }.into());
+    };
+    let term = mailbox.pool.head.term;
+    let owner = &session.training.prepared.owner;
+    let mut states = Vec::with_capacity(layers.len());
+    for ((layer, keys), sealed) in layers.iter().zip(&keys).zip(gathering.into_shards()) {
+        let name = &layer.spec.name;
+        let binding = Binding { layer: owner.layer_key(name).shard_name(), step, term };
+        let opened = shard::open(keys, &binding, &sealed);
+        states.push(opened.map_err(|e| DesignerError::Shard { layer: name.clone(), problem: e })?);
+    }
+    let named = layers.iter().zip(&states);
+    Ok(merge_exports(named.map(|(layer, state)| (layer.spec.name.as_str(), state.as_slice())))?)
 }
 
 /// Writes a file whole or not at all, for its owner only.

@@ -30,13 +30,14 @@ impl StepWatch {
         lap.as_secs_f64() * 1e3
     }
 
-    pub(crate) fn outcome(mut self, tested: Tested, digest: &[u8; 32]) -> Outcome {
+    pub(crate) fn outcome(&self, committed: u64, tested: Tested, digest: &[u8; 32]) -> Outcome {
         let total: Duration = self.steps.iter().sum();
-        self.steps.sort_unstable();
-        let median = self.steps.get(self.steps.len() / 2).copied().unwrap_or_default();
+        let mut sorted = self.steps.clone();
+        sorted.sort_unstable();
+        let median = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
         Outcome {
             tested,
-            steps: self.steps.len() as u64,
+            steps: committed,
             median_step_ms: median.as_secs_f64() * 1e3,
             train_seconds: total.as_secs_f64(),
             digest: hex::encode(digest),

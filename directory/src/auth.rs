@@ -8,6 +8,7 @@ use mixnn_protocol::rand_core::Rng;
 use mixnn_protocol::registration::NodeClass;
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Opaque name of a model, which ties its designer and its layer pods together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,26 +35,32 @@ pub trait Authenticator: Send + Sync + 'static {
     fn authenticate(&self, token: &str) -> impl Future<Output = Option<Identity>> + Send;
 }
 
-/// Random tokens, made in advance: the local runner's authenticator.
+/// Random tokens: the local runner's authenticator. Clones share them.
 ///
 /// Tokens are looked up by their hash, so that the time of a look-up tells nothing of a token.
-#[derive(Default)]
-pub struct StaticTokens(HashMap<[u8; 32], Identity>);
+#[derive(Clone, Default)]
+pub struct StaticTokens(Arc<RwLock<HashMap<[u8; 32], Identity>>>);
 
 impl StaticTokens {
     /// Makes a token for this identity: 256 random bits in base64url.
-    pub fn issue(&mut self, identity: Identity) -> String {
+    pub fn issue(&self, identity: Identity) -> String {
         let mut token = [0; 32];
         SystemRng.fill_bytes(&mut token);
         let token = URL_SAFE_NO_PAD.encode(token);
-        self.0.insert(hash(&token), identity);
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(hash(&token), identity);
         token
+    }
+
+    /// Forgets the tokens of an identity: its process is gone.
+    pub fn revoke(&self, uid: &str) {
+        let mut tokens = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        tokens.retain(|_, identity| identity.uid != uid);
     }
 }
 
 impl Authenticator for StaticTokens {
     async fn authenticate(&self, token: &str) -> Option<Identity> {
-        self.0.get(&hash(token)).cloned()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&hash(token)).cloned()
     }
 }
 

@@ -1,12 +1,15 @@
 //! The rules of registration, without sockets.
 
+use crate::heads::Heads;
 use crate::{Identity, ModelKey};
 use mixnn_protocol::registration::{
-    Directory, DirectoryEntry, NodeClass, NodeDetail, Refusal, Registered, Registration,
+    Advance, Directory, DirectoryEntry, Head, NodeClass, NodeDetail, Refusal, Registered,
+    Registration,
 };
 use mixnn_protocol::{Claim, NodeId, PublicKey, Suite, SystemRng, VERSION};
 use mixnn_transport::Authority;
 use std::collections::{HashMap, VecDeque};
+use tokio::sync::watch;
 
 /// The most claims in stock for one model.
 const MAX_CLAIMS: usize = 4096;
@@ -28,6 +31,12 @@ pub enum Refused {
     /// No claim is in stock yet.
     #[error("no claim for this pod yet: its designer has not published one; try again")]
     NoClaim,
+    /// Another designer of the model has taken over.
+    #[error("another designer of this model has taken over; this one must end")]
+    Superseded,
+    /// The model's head is not what the caller took it for.
+    #[error("the model's head has moved on; read it again")]
+    HeadMoved,
     /// A bound of this service.
     #[error("too many {0}")]
     TooMany(&'static str),
@@ -41,6 +50,8 @@ impl Refused {
             Self::Bad(_) => "bad-request",
             Self::Conflict => "conflict",
             Self::NoClaim => Refusal::NO_CLAIM,
+            Self::Superseded => Refusal::SUPERSEDED,
+            Self::HeadMoved => Refusal::HEAD_MOVED,
             Self::TooMany(_) => "too-many",
         }
     }
@@ -60,12 +71,23 @@ pub struct Registry {
     epoch: u32,
     nodes: HashMap<String, Node>,
     claims: HashMap<ModelKey, VecDeque<Claim>>,
+    heads: Heads,
+    /// The version of the directory.
+    version: watch::Sender<u64>,
 }
 
 impl Registry {
     /// An empty registry for a pool of one suite. `admission_key`: the issuer's public key in DER.
     pub fn new(suite: Suite, admission_key: Vec<u8>) -> Self {
-        Self { suite, admission_key, epoch: 1, nodes: HashMap::new(), claims: HashMap::new() }
+        Self {
+            suite,
+            admission_key,
+            epoch: 1,
+            nodes: HashMap::new(),
+            claims: HashMap::new(),
+            heads: Heads::default(),
+            version: watch::Sender::new(1),
+        }
     }
 
     /// Registers a node's key: the first one only. The same request again gets the same answer.
@@ -100,6 +122,7 @@ impl Registry {
         let node = Node { id, identity: identity.clone(), registration, claim };
         let answer = self.answer(&node);
         self.nodes.insert(identity.uid.clone(), node);
+        self.version.send_modify(|version| *version += 1);
         Ok(answer)
     }
 
@@ -128,7 +151,52 @@ impl Registry {
 
     /// Forgets a node whose pod is gone.
     pub fn remove(&mut self, uid: &str) {
-        self.nodes.remove(uid);
+        if self.nodes.remove(uid).is_some() {
+            self.version.send_modify(|version| *version += 1);
+        }
+    }
+
+    /// Tells of every new version of the directory.
+    pub fn versions(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// Whether a node has registered under this identity.
+    pub fn is_registered(&self, uid: &str) -> bool {
+        self.nodes.contains_key(uid)
+    }
+
+    /// Where the node of this identity listens.
+    pub fn url(&self, uid: &str) -> Option<&str> {
+        self.nodes.get(uid).map(|node| node.registration.url.as_str())
+    }
+
+    /// How far a model has come.
+    pub fn head(&self, model: &ModelKey) -> Head {
+        self.heads.get(model)
+    }
+
+    /// Takes up how far a model had come before this service started.
+    pub fn restore_head(&mut self, model: ModelKey, head: Head) {
+        self.heads.restore(model, head);
+    }
+
+    /// Compare-and-swap of the head of the designer's model. Who raises the term takes over.
+    ///
+    /// # Errors
+    /// The head is not as expected, another designer has taken over, or the caller is none.
+    pub fn advance(&mut self, identity: &Identity, advance: &Advance) -> Result<Head, Refused> {
+        let model = Self::designer(identity)?;
+        self.heads.advance(model, identity, advance)
+    }
+
+    /// The model of a designer that may still speak for it.
+    ///
+    /// # Errors
+    /// Another one has taken over, or the caller is none.
+    pub fn driver<'a>(&self, identity: &'a Identity) -> Result<&'a ModelKey, Refused> {
+        let model = Self::designer(identity)?;
+        self.heads.allows(model, identity).map(|()| model)
     }
 
     /// Puts claims into the stock of the designer's model.
@@ -136,8 +204,10 @@ impl Registry {
     /// # Errors
     /// The caller is no designer, or the stock is full.
     pub fn publish(&mut self, identity: &Identity, claims: Vec<Claim>) -> Result<(), Refused> {
-        let model = Self::designer(identity)?;
+        let model = self.driver(identity)?;
         let stock = self.claims.entry(model.clone()).or_default();
+        // Published again: the reply was lost.
+        let claims: Vec<Claim> = claims.into_iter().filter(|c| !stock.contains(c)).collect();
         if stock.len() + claims.len() > MAX_CLAIMS {
             return Err(Refused::TooMany("claims"));
         }
@@ -158,7 +228,13 @@ impl Registry {
 
     /// What the caller may see: a relay the addresses of all nodes, a layer pod those of relays, a
     /// designer all of the relays and of its own layer pods.
-    pub fn directory(&self, identity: &Identity) -> Directory {
+    ///
+    /// # Errors
+    /// The caller is a designer after which another one has taken over.
+    pub fn directory(&self, identity: &Identity) -> Result<Directory, Refused> {
+        if identity.class == NodeClass::Designer && identity.model.is_some() {
+            self.driver(identity)?;
+        }
         let sees = |node: &&Node| match identity.class {
             NodeClass::Relay => true,
             NodeClass::Layer => node.identity.class == NodeClass::Relay,
@@ -169,7 +245,7 @@ impl Registry {
         };
         let detailed = identity.class == NodeClass::Designer;
         let nodes = self.nodes.values().filter(sees).map(|node| entry(node, detailed)).collect();
-        Directory { epoch: self.epoch, nodes }
+        Ok(Directory { epoch: self.epoch, version: *self.version.borrow(), nodes })
     }
 
     /// How many nodes of a class there are.

@@ -3,7 +3,7 @@
 use crate::core::{Refused, Registry};
 use crate::serve::Service;
 use crate::{Authenticator, Identity};
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, RawQuery, Request, State};
 use axum::http::header::{AUTHORIZATION, CONNECTION, RETRY_AFTER};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
@@ -12,7 +12,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use mixnn_protocol::registration::{
-    Bytes, Claims, Directory, MAX_TOKENS, Refusal, Registered, Registration, Tokens, TokensRequest,
+    Advance, Bytes, Claims, Directory, Head, LONG_POLL_SECONDS, MAX_TOKENS, Refusal, Registered,
+    Registration, Tokens, TokensRequest,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub(crate) fn router<A: Authenticator>(service: Arc<Service<A>>, within: Duratio
     Router::new()
         .route("/v1/register", post(register::<A>))
         .route("/v1/directory", get(directory::<A>))
+        .route("/v1/head", get(head::<A>).post(advance::<A>))
         .route("/v1/claims", post(claims::<A>))
         .route("/v1/tokens", post(tokens::<A>))
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -99,8 +101,31 @@ async fn register<A: Authenticator>(
 async fn directory<A: Authenticator>(
     State(service): State<Arc<Service<A>>>,
     Caller(identity): Caller,
-) -> Json<Directory> {
-    Json(service.registry().directory(&identity))
+    RawQuery(query): RawQuery,
+) -> Result<Json<Directory>, Refused> {
+    let after = query.as_deref().and_then(|q| q.strip_prefix("after=")?.parse::<u64>().ok());
+    if let Some(after) = after {
+        let mut versions = service.registry().versions();
+        let newer = versions.wait_for(|version| *version != after);
+        let _ = tokio::time::timeout(Duration::from_secs(LONG_POLL_SECONDS), newer).await;
+    }
+    service.registry().directory(&identity).map(Json)
+}
+
+async fn head<A: Authenticator>(
+    State(service): State<Arc<Service<A>>>,
+    Caller(identity): Caller,
+) -> Result<Json<Head>, Refused> {
+    let registry = service.registry();
+    Registry::designer(&identity).map(|model| Json(registry.head(model)))
+}
+
+async fn advance<A: Authenticator>(
+    State(service): State<Arc<Service<A>>>,
+    Caller(identity): Caller,
+    Json(request): Json<Advance>,
+) -> Result<Json<Head>, Refused> {
+    service.registry().advance(&identity, &request).map(Json)
 }
 
 async fn claims<A: Authenticator>(
@@ -117,7 +142,7 @@ async fn tokens<A: Authenticator>(
     Caller(identity): Caller,
     Json(request): Json<TokensRequest>,
 ) -> Result<Json<Tokens>, Refused> {
-    Registry::designer(&identity)?;
+    service.registry().driver(&identity)?;
     if request.blinded.len() > MAX_TOKENS {
         return Err(Refused::TooMany("tokens in one request"));
     }
@@ -140,7 +165,8 @@ impl IntoResponse for Refused {
         let status = match &self {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Bad(_) => StatusCode::BAD_REQUEST,
-            Self::Conflict => StatusCode::CONFLICT,
+            Self::Conflict | Self::HeadMoved => StatusCode::CONFLICT,
+            Self::Superseded => StatusCode::GONE,
             Self::NoClaim => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
         };

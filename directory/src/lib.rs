@@ -5,6 +5,7 @@
 
 mod auth;
 mod core;
+mod heads;
 mod http;
 mod serve;
 

@@ -46,7 +46,7 @@ impl Platform {
 
     async fn with_patience(patience: Patience) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut tokens = StaticTokens::default();
+        let tokens = StaticTokens::default();
         for (name, class, model) in WHO {
             let token = tokens.issue(Identity {
                 uid: name.into(),

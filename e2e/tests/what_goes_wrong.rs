@@ -118,20 +118,6 @@ fn a_missing_program_says_how_to_build_it() {
     assert!(said.contains("make build"), "{said}");
 }
 
-/// A killed process of each kind ends the run within moments.
-#[test]
-fn a_killed_process_ends_all() {
-    for program in ["mixnn-relay", "mixnn-layer", "mixnn-designer"] {
-        let running = Running::start(&long());
-        let children = running.all_children();
-        signal(running.children(program)[0], Signal::KILL);
-        let (code, said) = running.ended(&children);
-        assert_eq!(code, Some(1), "{said}");
-        assert!(said.contains("ended before its time (signal: 9"), "{program}: {said}");
-        assert!(said.contains("logs are in"), "{said}");
-    }
-}
-
 #[test]
 fn an_interrupt_ends_all_and_says_what_is_left() {
     let running = Running::start(&long());
@@ -149,17 +135,6 @@ fn children_do_not_outlive_a_runner_that_is_killed() {
     let children = running.all_children();
     signal(runner_pid(&running), Signal::KILL);
     running.ended(&children);
-}
-
-/// A relay that stops reading: steps are taken back, then given up in the owner's terms.
-#[test]
-fn a_relay_that_stops_reading_ends_the_run() {
-    let running = Running::start_with(&long(), &["--stall", "2"]);
-    let children = running.all_children();
-    signal(running.children("mixnn-relay")[0], Signal::STOP);
-    let (code, said) = running.ended(&children);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("gave up after 2 s"), "{said}");
 }
 
 /// A stop that ends in time costs a step that is taken back, and nothing else.

@@ -24,6 +24,14 @@ pub enum Event {
     Step(Step),
     /// The test set has gone through after an epoch.
     Tested(Tested),
+    /// Something is amiss; the training recovers from it by itself.
+    Fault(Fault),
+    /// The training goes on after a fault.
+    Recovered(Recovered),
+    /// A checkpoint is whole.
+    Checkpointed(Checkpointed),
+    /// A checkpoint could not be written; training goes on, and the next one is tried in its time.
+    CheckpointFailed(CheckpointFailed),
     /// All went well: the last line.
     Done(Outcome),
     /// It did not: the last line.
@@ -174,6 +182,54 @@ impl Tested {
     pub fn top5_accuracy(&self) -> Option<f64> {
         self.top5.map(|top5| top5 as f64 / self.answers.max(1) as f64)
     }
+}
+
+/// Something is amiss.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fault {
+    /// What, in the owner's terms.
+    pub message: String,
+}
+
+/// A checkpoint is whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checkpointed {
+    /// Its number.
+    pub number: u64,
+    /// Steps after which it was taken.
+    pub step: u64,
+    /// Sealed bytes of all layers.
+    pub bytes: u64,
+    /// Time to write it, beside the training.
+    pub milliseconds: f64,
+}
+
+/// A checkpoint could not be written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckpointFailed {
+    /// Steps after which it was taken.
+    pub step: u64,
+    /// Why.
+    pub message: String,
+}
+
+/// The training goes on after a fault.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recovered {
+    /// The last step that had been committed before.
+    pub committed: u64,
+    /// The step after which training goes on: steps after it are made again, to the same bits.
+    pub resumed_after: u64,
+    /// Layers that got another pod, by name.
+    pub layers: Vec<String>,
+    /// Lanes that were set up again.
+    pub lanes: u64,
+    /// From the fault to the first new step's beginning, in milliseconds.
+    pub milliseconds: f64,
 }
 
 /// How it ended.

@@ -10,6 +10,7 @@
 mod lanes;
 mod machine;
 mod pod;
+mod shelf;
 mod work;
 
 pub use lanes::Lane;

@@ -1,9 +1,13 @@
 //! What a layer does with each message: sans-IO.
 
 use crate::Lane;
+use crate::shelf::Shelf;
 use crate::work::Work;
 use mixnn_nn::{LayerKey, NnError};
-use mixnn_protocol::control::{self, Assignment, Command, Failure, FailureReason, Profile, Report};
+use mixnn_protocol::control::{
+    self, Assignment, Command, Direction, Failure, FailureReason, Profile, Report, SealTo,
+};
+use mixnn_protocol::shard::Binding;
 use mixnn_protocol::{Kind, Message, MessageHeader};
 
 /// A message to be sent.
@@ -28,14 +32,19 @@ pub enum Done {
 
 /// One layer: blank, then assigned.
 ///
-/// After a failure it has told its owner, and waits for a rollback or the end.
+/// After a failure it has told its owner, and waits for a halt or the end. Its states outlive the
+/// owner's term: a designer that takes over finds them.
 pub struct Machine {
     key: LayerKey,
     profile: Profile,
     term: u32,
     attempt: u32,
     gives_gradient: bool,
+    /// Whether a command of this term has come.
+    addressed: bool,
+    assignment: Option<Assignment>,
     work: Option<Work>,
+    shelf: Shelf,
     outbox: Vec<Send>,
 }
 
@@ -44,12 +53,37 @@ impl Machine {
     ///
     /// `gives_gradient`: whether it has a lane on which gradients go out.
     pub fn new(key: LayerKey, profile: Profile, term: u32, gives_gradient: bool) -> Self {
-        Self { key, profile, term, attempt: 0, gives_gradient, work: None, outbox: Vec::new() }
+        Self {
+            key,
+            profile,
+            term,
+            attempt: 0,
+            gives_gradient,
+            addressed: false,
+            assignment: None,
+            work: None,
+            shelf: Shelf::default(),
+            outbox: Vec::new(),
+        }
     }
 
-    /// Whether the assignment has come.
-    pub const fn is_assigned(&self) -> bool {
-        self.work.is_some()
+    /// Another designer of the same owner has taken over. What is on its way is of no more use.
+    pub fn begin_term(&mut self, term: u32) {
+        self.term = term;
+        self.attempt = 0;
+        self.addressed = false;
+        self.shelf = Shelf::default();
+        self.outbox.clear();
+    }
+
+    /// Whether this is the layer of that key.
+    pub fn is_of(&self, key: &LayerKey) -> bool {
+        self.key == *key
+    }
+
+    /// Whether a command of this term has come: until then the machine says [`hello`](Self::hello).
+    pub const fn is_addressed(&self) -> bool {
+        self.addressed
     }
 
     /// Says that the command lanes work.
@@ -59,8 +93,14 @@ impl Machine {
 
     /// Tells the owner that somebody on a lane misbehaves.
     pub fn lane_fault(&mut self, lane: Lane, what: &str) {
-        let message = format!("lane {lane:?}: {what}");
-        self.fail(FailureReason::Protocol, message);
+        self.fail(FailureReason::Protocol, format!("lane {lane:?}: {what}"));
+    }
+
+    /// Tells the owner that a lane takes no more cells: one behind it is gone, most likely.
+    pub fn lane_full(&mut self, lane: Lane, what: &str) {
+        if lane != Lane::Report {
+            self.fail(FailureReason::Lane, format!("lane {lane:?}: {what}"));
+        }
     }
 
     /// What is to be sent now.
@@ -75,16 +115,27 @@ impl Machine {
             // Of an owner's earlier life: whatever it was, it is over.
             return Done::Continue;
         }
-        if header.kind == Kind::Command {
-            return self.command(header, &message.payload);
-        }
-        if header.attempt != self.attempt {
-            return Done::Continue;
-        }
-        if let Err(error) = self.tensor(lane, message) {
-            self.fail(reason(&error), error.to_string());
+        match header.kind {
+            Kind::Command => return self.command(header, &message.payload),
+            Kind::Probe => self.heard(lane, header),
+            // States are not of an attempt: they are what attempts begin from.
+            Kind::Weights => {
+                let took = self.take_part(header, &message.payload);
+                self.told(took);
+            }
+            _ if header.attempt == self.attempt => {
+                let taken = self.tensor(lane, message);
+                self.told(taken);
+            }
+            _ => {}
         }
         Done::Continue
+    }
+
+    fn told(&mut self, result: Result<(), NnError>) {
+        if let Err(error) = result {
+            self.fail(reason(&error), error.to_string());
+        }
     }
 
     fn tensor(&mut self, lane: Lane, message: &Message) -> Result<(), NnError> {
@@ -97,7 +148,6 @@ impl Machine {
             (Lane::ForwardIn, Kind::Evaluation) => work.evaluation(header, &message.payload)?,
             (Lane::BackwardIn, Kind::Gradient) => work.gradient(header, &message.payload)?,
             (Lane::BackwardIn, Kind::Labels) => work.labels(header, &message.payload)?,
-            (Lane::Command, Kind::Weights) => work.import(&message.payload)?,
             (lane, kind) => {
                 return Err(NnError::Mismatch(format!("{kind:?} on lane {lane:?}")));
             }
@@ -115,6 +165,7 @@ impl Machine {
     }
 
     fn command(&mut self, header: MessageHeader, payload: &[u8]) -> Done {
+        self.addressed = true;
         let command = match control::parse::<Command>(payload) {
             Ok(command) => command,
             Err(error) => {
@@ -124,40 +175,77 @@ impl Machine {
         };
         let result = match command {
             Command::Finish => return Done::Finish,
-            Command::Assign(assignment) => self.assign(&assignment),
+            Command::Assign(assignment) => self.assign(assignment),
+            Command::Halt => self.halt(header),
             Command::Rollback => self.roll_back(header),
             Command::Apply(scale) => self.apply(header, f32::from_bits(scale)),
             Command::Digest => self.digest(header),
-            Command::Export => self.export(header),
+            Command::Seal(to) => self.seal(header, &to),
+            Command::Part(index) => self.send_part(header, index),
+            Command::Restore(bytes) => self.shelf.expect(header.step, bytes),
         };
-        if let Err(error) = result {
-            self.fail(reason(&error), error.to_string());
-        }
+        self.told(result);
         Done::Continue
     }
 
-    fn assign(&mut self, assignment: &Assignment) -> Result<(), NnError> {
-        if self.work.is_some() {
-            return Ok(());
+    fn assign(&mut self, assignment: Assignment) -> Result<(), NnError> {
+        match &self.assignment {
+            None => self.build(assignment)?,
+            Some(present) if *present == assignment => {}
+            Some(_) => {
+                return Err(NnError::State("this pod is another layer already".into()));
+            }
         }
+        self.report(self.header(Kind::Report, 0, 0), &Report::Ready);
+        Ok(())
+    }
+
+    fn build(&mut self, assignment: Assignment) -> Result<(), NnError> {
         if assignment.profile != self.profile {
             return Err(NnError::Profile(format!(
                 "this pod's numeric profile is {:?}, the run is pinned to {:?}: use the same image everywhere",
                 self.profile, assignment.profile
             )));
         }
-        let work = Work::new(assignment, self.key.clone(), self.gives_gradient)?;
-        self.work = Some(work);
-        self.report(self.header(Kind::Report, 0, 0), &Report::Ready);
+        self.work = Some(Work::new(&assignment, self.key.clone(), self.gives_gradient)?);
+        self.assignment = Some(assignment);
         Ok(())
     }
 
+    fn halt(&mut self, header: MessageHeader) -> Result<(), NnError> {
+        if header.attempt < self.attempt {
+            return Ok(());
+        }
+        let kept = self.work()?.kept();
+        self.attempt = header.attempt;
+        self.report(self.header(Kind::Report, 0, 0), &Report::Halted(kept));
+        self.probe(Lane::ForwardOut);
+        if self.gives_gradient {
+            self.probe(Lane::BackwardOut);
+        }
+        Ok(())
+    }
+
+    fn probe(&mut self, lane: Lane) {
+        let header = self.header(Kind::Probe, 0, 0);
+        self.outbox.push(Send { lane, header, payload: Vec::new() });
+    }
+
+    /// A neighbour's probe may come before this layer's own halt: the header says which it is of.
+    fn heard(&mut self, lane: Lane, header: MessageHeader) {
+        let direction = match lane {
+            Lane::ForwardIn => Direction::Forward,
+            _ => Direction::Backward,
+        };
+        let header = MessageHeader { attempt: header.attempt, ..self.header(Kind::Report, 0, 0) };
+        self.report(header, &Report::Heard(direction));
+    }
+
     fn roll_back(&mut self, header: MessageHeader) -> Result<(), NnError> {
-        if header.attempt <= self.attempt {
+        if header.attempt != self.attempt {
             return Ok(());
         }
         self.work()?.roll_back(header.step)?;
-        self.attempt = header.attempt;
         self.report(self.header(Kind::Report, header.step, 0), &Report::RolledBack);
         Ok(())
     }
@@ -177,10 +265,29 @@ impl Machine {
         Ok(())
     }
 
-    fn export(&mut self, header: MessageHeader) -> Result<(), NnError> {
-        let payload = self.work()?.export()?;
-        let header = self.header(Kind::Weights, header.step, 0);
+    fn seal(&mut self, header: MessageHeader, to: &SealTo) -> Result<(), NnError> {
+        let state = self.work()?.export_at(header.step)?;
+        let binding = Binding { layer: self.key.shard_name(), step: header.step, term: self.term };
+        let length = self.shelf.seal(to, &binding, &state)?;
+        self.report(self.header(Kind::Report, header.step, 0), &Report::Sealed(length));
+        Ok(())
+    }
+
+    fn send_part(&mut self, header: MessageHeader, index: u32) -> Result<(), NnError> {
+        let payload = self.shelf.part(header.step, index)?;
+        let header = self.header(Kind::Weights, header.step, index);
         self.outbox.push(Send { lane: Lane::Report, header, payload });
+        Ok(())
+    }
+
+    fn take_part(&mut self, header: MessageHeader, bytes: &[u8]) -> Result<(), NnError> {
+        let whole = self.shelf.take(header, bytes)?;
+        let report = self.header(Kind::Report, header.step, header.micro_batch);
+        self.report(report, &Report::Took(header.micro_batch));
+        if let Some(state) = whole {
+            self.work()?.import(header.step, &state)?;
+            self.report(self.header(Kind::Report, header.step, 0), &Report::Restored);
+        }
         Ok(())
     }
 

@@ -7,12 +7,12 @@ use mixnn_node::{NodeArgs, RegistryClient, Started};
 use mixnn_protocol::control::Profile;
 use mixnn_protocol::letter::{self, LaneEnd, Letter, Opened, PodSetup};
 use mixnn_protocol::registration::NodeClass;
-use mixnn_protocol::{Claim, KeyPair, NodeId, SystemRng};
+use mixnn_protocol::{CellDrop, Claim, KeyPair, NodeId, SystemRng};
 use mixnn_transport::{Endpoint, EndpointConfig, Event, Events, Limits};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
-/// How often a pod that awaits its assignment says so: lanes may not be ready at once.
+/// How often a pod that awaits its first command says so: lanes may not be ready at once.
 const HELLO: Duration = Duration::from_millis(200);
 /// How soon the directory is read again.
 const REFRESH: Duration = Duration::from_millis(500);
@@ -78,7 +78,7 @@ impl Pod {
     pub fn run(mut self) -> anyhow::Result<()> {
         loop {
             let event = self.events.recv(HELLO);
-            let waits = self.machine.as_mut().filter(|m| !m.is_assigned());
+            let waits = self.machine.as_mut().filter(|m| !m.is_addressed());
             if event.is_none()
                 && let Some(machine) = waits
             {
@@ -108,7 +108,12 @@ impl Pod {
             Event::Letter(letter) => self.letter(&letter),
             Event::LaneFault { lane, drop } => {
                 if let (Some(lane), Some(machine)) = (Lane::from_id(lane), &mut self.machine) {
-                    machine.lane_fault(lane, &drop.to_string());
+                    match drop {
+                        CellDrop::OverQuota | CellDrop::Exhausted => {
+                            machine.lane_full(lane, &drop.to_string());
+                        }
+                        _ => machine.lane_fault(lane, &drop.to_string()),
+                    }
                 }
             }
             Event::UnknownNode(_) => self.refresh(),
@@ -150,11 +155,19 @@ impl Pod {
             // Lanes were rebuilt; the layer goes on.
             return;
         }
-        let gives = setup.lanes.iter().any(|end| Lane::of(end) == Some(Lane::BackwardOut));
         let key = LayerKey::from_bytes(*setup.layer_key.expose());
-        let mut machine = Machine::new(key, self.profile.clone(), setup.term, gives);
-        machine.hello();
-        self.machine = Some(machine);
+        match &mut self.machine {
+            // The owner's next designer: the layer's states are still here.
+            Some(machine) if machine.is_of(&key) => machine.begin_term(setup.term),
+            _ => {
+                let gives = setup.lanes.iter().any(|e| Lane::of(e) == Some(Lane::BackwardOut));
+                let machine = Machine::new(key, self.profile.clone(), setup.term, gives);
+                self.machine = Some(machine);
+            }
+        }
+        if let Some(machine) = &mut self.machine {
+            machine.hello();
+        }
     }
 
     fn send(&mut self) {

@@ -56,7 +56,8 @@ impl Work {
                 &assignment.learning,
                 device::choose(assignment.device)?,
                 key,
-            )?,
+            )?
+            .with_snapshots(assignment.snapshot_every),
             clips: assignment.learning.clips,
             micro_batches: assignment.micro_batches,
             gives_gradient,
@@ -217,8 +218,19 @@ impl Work {
         Ok(())
     }
 
+    /// The steps after which the state can be gone back to.
+    pub(crate) fn kept(&self) -> Vec<u64> {
+        self.layer.kept()
+    }
+
     pub(crate) fn roll_back(&mut self, step: u64) -> Result<(), NnError> {
         self.layer.roll_back(step)?;
+        self.forget();
+        Ok(())
+    }
+
+    /// Whatever was gathered for the step under way belongs to an attempt that is over.
+    fn forget(&mut self) {
         self.inputs.clear();
         self.gradients.clear();
         self.outbox.clear();
@@ -226,19 +238,24 @@ impl Work {
         if let Some(loss) = &mut self.loss {
             *loss = Loss::new(&loss.spec);
         }
-        Ok(())
     }
 
     pub(crate) fn digest(&self) -> Result<[u8; 32], NnError> {
         self.layer.digest()
     }
 
-    pub(crate) fn export(&self) -> Result<Vec<u8>, NnError> {
-        self.layer.export()
+    pub(crate) fn export_at(&self, step: u64) -> Result<Vec<u8>, NnError> {
+        self.layer.export_at(step)
     }
 
-    pub(crate) fn import(&mut self, bytes: &[u8]) -> Result<(), NnError> {
-        self.layer.import(bytes)
+    pub(crate) fn import(&mut self, step: u64, bytes: &[u8]) -> Result<(), NnError> {
+        self.layer.import(bytes)?;
+        self.forget();
+        if self.layer.step() != step {
+            let found = self.layer.step();
+            return Err(NnError::State(format!("the state after step {found}, not {step}")));
+        }
+        Ok(())
     }
 
     fn put(

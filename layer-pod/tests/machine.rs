@@ -4,8 +4,11 @@
 
 use mixnn_layer_pod::{Done, Lane, Machine, Send};
 use mixnn_nn::{LayerKey, Tensor, tensor_to_wire};
-use mixnn_protocol::control::{self, Assignment, Command, FailureReason, Profile, Report};
-use mixnn_protocol::{Kind, Message, MessageHeader};
+use mixnn_protocol::control::{
+    self, Assignment, Command, Direction, FailureReason, Profile, Report, SealTo,
+};
+use mixnn_protocol::shard::{self, Binding};
+use mixnn_protocol::{KeyPair, Kind, Message, MessageHeader, Suite};
 use serde_json::json;
 
 const TERM: u32 = 3;
@@ -24,6 +27,7 @@ fn assignment() -> Assignment {
             "clips": false, "precision": "F32",
         },
         "device": "cpu", "loss": null, "profile": profile(),
+        "snapshotEvery": 2,
     }))
     .unwrap()
 }
@@ -161,14 +165,118 @@ fn a_rolled_back_step_replays_with_the_same_bits() {
     stumbling.step(0, 1);
     let after_one = stumbling.digest();
     stumbling.step(0, 2);
+    let out = stumbling.command(1, 0, &Command::Halt);
+    assert_eq!(reports(&out), [Report::Halted(vec![0, 1, 2])]);
     let out = stumbling.command(1, 1, &Command::Rollback);
     assert_eq!(reports(&out), [Report::RolledBack]);
     assert_eq!(out[0].header.attempt, 1);
     assert_eq!(stumbling.digest(), after_one);
     assert!(stumbling.activation(0, 2, 0).is_empty(), "of the abandoned attempt");
-    assert!(stumbling.command(1, 0, &Command::Rollback).is_empty(), "a command that came twice");
+    assert!(stumbling.command(0, 0, &Command::Rollback).is_empty(), "of the abandoned attempt");
     stumbling.step(1, 2);
     assert_eq!(straight.digest(), stumbling.digest());
+}
+
+#[test]
+fn a_halt_probes_the_lanes_and_may_be_repeated() {
+    let mut bench = Bench::assigned();
+    for _ in 0..2 {
+        let out = bench.command(4, 0, &Command::Halt);
+        let probes: Vec<Lane> =
+            out.iter().filter(|s| s.header.kind == Kind::Probe).map(|s| s.lane).collect();
+        assert_eq!(probes, [Lane::ForwardOut, Lane::BackwardOut]);
+        assert!(out.iter().all(|s| s.header.attempt == 4));
+    }
+    assert!(bench.command(3, 0, &Command::Halt).is_empty(), "of an attempt that is over");
+    // A neighbour's probe may come first; the report says which attempt it is of.
+    let out = bench.give(Lane::BackwardIn, header(Kind::Probe, 5, 0, 0), vec![]);
+    assert_eq!(reports(&out), [Report::Heard(Direction::Backward)]);
+    assert_eq!(out[0].header.attempt, 5);
+}
+
+#[test]
+fn snapshots_outlive_steps_and_rollbacks() {
+    let mut bench = Bench::assigned();
+    let mut digests = vec![bench.digest()];
+    for step in 1..=5 {
+        bench.step(0, step);
+        digests.push(bench.digest());
+    }
+    let out = bench.command(1, 0, &Command::Halt);
+    assert_eq!(reports(&out), [Report::Halted(vec![0, 2, 4, 5])]);
+    for (attempt, step) in [(1, 2), (2, 0)] {
+        bench.command(attempt, 0, &Command::Halt);
+        bench.command(attempt, step, &Command::Rollback);
+        assert_eq!(bench.digest(), digests[step as usize]);
+    }
+    for step in 1..=5 {
+        bench.step(2, step);
+        assert_eq!(bench.digest(), digests[step as usize], "step {step} again");
+    }
+    bench.command(3, 0, &Command::Halt);
+    assert_eq!(failure(&bench.command(3, 3, &Command::Rollback)), FailureReason::Protocol);
+}
+
+/// Cells that were held back and come after a rollback open and are valid: they have no effect.
+#[test]
+fn what_was_held_back_before_a_rollback_has_no_effect_after_it() {
+    let mut bench = Bench::assigned();
+    bench.step(0, 1);
+    let before = bench.digest();
+    bench.command(1, 0, &Command::Halt);
+    bench.command(1, 1, &Command::Rollback);
+    assert!(bench.activation(0, 2, 0).is_empty() && bench.gradient(0, 2, 0).is_empty());
+    bench.activation(1, 2, 0);
+    bench.activation(1, 2, 1);
+    assert!(bench.gradient(0, 2, 0).is_empty() && bench.gradient(0, 2, 1).is_empty());
+    assert_eq!(bench.digest(), before);
+    bench.gradient(1, 2, 0);
+    assert_eq!(reports(&bench.gradient(1, 2, 1)), [Report::Applied]);
+}
+
+#[test]
+fn a_state_sealed_here_goes_on_in_another_pod() {
+    let mut bench = Bench::assigned();
+    bench.step(0, 1);
+    bench.step(0, 2);
+    let digest = bench.digest();
+    bench.step(0, 3);
+    let keys = KeyPair::derive(Suite::X25519, &[5; 32]);
+    let to = SealTo { suite: Suite::X25519, public_key: keys.public().to_bytes() };
+    let [Report::Sealed(length)] = reports(&bench.command(0, 2, &Command::Seal(to)))[..] else {
+        panic!("not sealed")
+    };
+    let part = bench.command(0, 2, &Command::Part(0));
+    assert_eq!((part[0].header.kind, part[0].payload.len() as u64), (Kind::Weights, length));
+    assert_eq!(failure(&bench.command(0, 2, &Command::Part(1))), FailureReason::Protocol);
+    let layer = LayerKey::from_bytes([1; 32]).shard_name();
+    let binding = Binding { layer, step: 2, term: TERM };
+    let state = shard::open(&keys, &binding, &part[0].payload).unwrap();
+
+    let mut other = Bench::assigned();
+    other.command(1, 0, &Command::Halt);
+    assert!(other.command(1, 2, &Command::Restore(state.len() as u64)).is_empty());
+    let out = other.give(Lane::Command, header(Kind::Weights, 1, 2, 0), state.to_vec());
+    assert_eq!(reports(&out), [Report::Took(0), Report::Restored]);
+    other.command(1, 2, &Command::Rollback);
+    assert_eq!(other.digest(), digest);
+    other.step(1, 3);
+    assert_eq!(other.digest(), bench.digest());
+}
+
+#[test]
+fn a_designer_that_takes_over_finds_the_states() {
+    let mut bench = Bench::assigned();
+    bench.step(0, 1);
+    bench.0.begin_term(TERM + 1);
+    assert!(!bench.0.is_addressed());
+    let payload = control::to_bytes(&Command::Halt).unwrap();
+    let old = Message { header: header(Kind::Command, 9, 0, 0), payload: payload.clone() };
+    bench.0.message(Lane::Command, &old);
+    assert!(bench.0.take_outbox().is_empty(), "of the designer before");
+    let header = MessageHeader { term: TERM + 1, ..header(Kind::Command, 0, 0, 0) };
+    let out = bench.give(Lane::Command, header, payload);
+    assert_eq!(reports(&out), [Report::Halted(vec![0, 1])]);
 }
 
 #[test]
@@ -221,6 +329,7 @@ fn an_assignment_says_nothing_of_model_place_or_neighbours() {
             "ops",
             "output",
             "profile",
+            "snapshotEvery",
             "vocabulary"
         ],
         "a new field here is told to every host: think before you add it"

@@ -3,6 +3,7 @@
 //! ```text
 //! layer key      = HKDF-SHA256(owner secret, info "mixnn v1 layer key" || layer name), 32 bytes
 //! digest key     = HKDF-SHA256(layer key,    info "mixnn v1 digest"), 32 bytes
+//! shard name     = HKDF-SHA256(layer key,    info "mixnn v1 shard name"), 16 bytes
 //! seed of init   = HKDF-SHA256(layer key,    info "mixnn v1 init" || op u32 || parameter name), 8 bytes
 //! seed of a mask = HKDF-SHA256(layer key,    info "mixnn v1 dropout" || op u32 || step u64 || micro-batch u32
 //!                                                  || place within the op)
@@ -67,6 +68,11 @@ impl LayerKey {
         derive(&self.0, &[b"mixnn v1 digest"])
     }
 
+    /// Under which name the layer's sealed states are bound to it: known to the owner and the layer.
+    pub fn shard_name(&self) -> [u8; 16] {
+        derive(&self.0, &[b"mixnn v1 shard name"])
+    }
+
     pub(crate) fn init_seed(&self, op: usize, parameter: &str) -> i64 {
         seed(&self.0, &[b"mixnn v1 init", &(op as u32).to_be_bytes(), parameter.as_bytes()])
     }
@@ -79,6 +85,14 @@ impl LayerKey {
         seed(&self.0, &info)
     }
 }
+
+impl PartialEq for LayerKey {
+    /// In constant time.
+    fn eq(&self, other: &Self) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(&self.0, &other.0).is_ok()
+    }
+}
+impl Eq for LayerKey {}
 
 impl std::fmt::Debug for OwnerSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

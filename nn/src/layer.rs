@@ -1,4 +1,9 @@
 //! One layer, cut out of the model.
+//!
+//! A state is never changed in place, so keeping one costs the memory of its tensors and no time.
+//! Kept are the present state and the one before it, until the next barrier proves that every layer
+//! has got as far; and the last two snapshots, for when another layer is lost. The state before the
+//! first step is made again from the layer's key.
 
 use crate::error::Context;
 use crate::network::Network;
@@ -6,16 +11,25 @@ use crate::ops::Mode;
 use crate::state::State;
 use crate::{LayerKey, NnError, clip, optimizer};
 use mixnn_model::{Learning, Op};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::rc::Rc;
 use tch::{Device, Tensor};
 
-/// One layer: forward, backward, step, and one step back.
+/// Snapshots that are kept: the last whole checkpoint's, and that of the one on its way.
+const SNAPSHOTS: usize = 2;
+
+/// One layer: forward, backward, step, and back to states that are kept.
 pub struct Layer {
     network: Network,
     learning: Learning,
     key: LayerKey,
-    current: State,
-    previous: Option<State>,
+    current: Rc<State>,
+    previous: Option<Rc<State>>,
+    /// States after every `snapshot_every`-th step, oldest first.
+    snapshots: VecDeque<Rc<State>>,
+    snapshot_every: u64,
+    /// Whether the key alone gives the state before the first step: not once weights were brought in.
+    from_key: bool,
     /// Graphs of micro-batches whose gradient has not come yet.
     graphs: HashMap<u32, Graph>,
     /// The buffers as the step under way has changed them; none before its first forward pass.
@@ -39,20 +53,30 @@ impl Layer {
         key: LayerKey,
     ) -> Result<Self, NnError> {
         let network = Network::new(ops, learning.precision, device);
-        let current = State::first(&network, &key)?;
+        let current = Rc::new(State::first(&network, &key)?);
         Ok(Self {
             network,
             learning: learning.clone(),
             key,
             current,
             previous: None,
+            snapshots: VecDeque::new(),
+            snapshot_every: 0,
+            from_key: true,
             graphs: HashMap::new(),
             buffers: None,
         })
     }
 
+    /// The same layer, that keeps the states after every `steps` steps; 0: none.
+    #[must_use]
+    pub const fn with_snapshots(mut self, steps: u64) -> Self {
+        self.snapshot_every = steps;
+        self
+    }
+
     /// Optimizer steps done.
-    pub const fn step(&self) -> u64 {
+    pub fn step(&self) -> u64 {
         self.current.step
     }
 
@@ -119,7 +143,7 @@ impl Layer {
     /// # Errors
     /// The input does not fit, or there is no memory.
     pub fn evaluate(&self, input: &Tensor) -> Result<Tensor, NnError> {
-        let State { parameters, buffers, .. } = &self.current;
+        let State { parameters, buffers, .. } = &*self.current;
         tch::no_grad(|| self.network.forward(input, parameters, buffers, Mode::Eval))
     }
 
@@ -141,34 +165,63 @@ impl Layer {
         if let Some(buffers) = self.buffers.take() {
             next.buffers = buffers;
         }
-        let before = std::mem::replace(&mut self.current, next);
-        clear_gradients(&before)?;
-        self.previous = Some(before);
+        self.previous = Some(Rc::new(self.current.without_gradients()?));
+        self.current = Rc::new(next);
         self.graphs.clear();
+        self.take_snapshot();
         Ok(())
     }
 
-    /// Goes back to the state after `step` steps, and forgets what was gathered since.
+    fn take_snapshot(&mut self) {
+        let step = self.current.step;
+        if step.checked_rem(self.snapshot_every) != Some(0) {
+            return;
+        }
+        // A step that is replayed gives the same state again.
+        self.snapshots.retain(|kept| kept.step < step);
+        self.snapshots.push_back(self.current.clone());
+        while self.snapshots.len() > SNAPSHOTS {
+            self.snapshots.pop_front();
+        }
+    }
+
+    /// The steps after which the state can be gone back to, rising.
+    pub fn kept(&self) -> Vec<u64> {
+        let steps: BTreeSet<u64> =
+            self.states().map(|s| s.step).chain(self.from_key.then_some(0)).collect();
+        steps.into_iter().collect()
+    }
+
+    fn states(&self) -> impl Iterator<Item = &Rc<State>> {
+        [&self.current].into_iter().chain(&self.previous).chain(&self.snapshots)
+    }
+
+    fn state(&self, step: u64) -> Result<Rc<State>, NnError> {
+        if let Some(state) = self.states().find(|s| s.step == step) {
+            return Ok(state.clone());
+        }
+        if step == 0 && self.from_key {
+            return State::first(&self.network, &self.key).map(Rc::new);
+        }
+        Err(NnError::Order(format!(
+            "the state after step {step} is not kept; those after {:?} are",
+            self.kept()
+        )))
+    }
+
+    /// Goes back to the state after `step` steps, and forgets what was gathered since and every later
+    /// state.
     ///
     /// # Errors
-    /// That state is not kept: only the last two are.
+    /// That state is not kept.
     pub fn roll_back(&mut self, step: u64) -> Result<(), NnError> {
-        self.graphs.clear();
+        // Without gradients: sums begin as they did the first time, to the sign of a zero.
+        self.current = Rc::new(self.state(step)?.without_gradients()?);
         self.buffers = None;
-        clear_gradients(&self.current)?;
-        if self.current.step == step {
-            return Ok(());
-        }
-        match self.previous.take_if(|p| p.step == step) {
-            Some(previous) => {
-                self.current = previous;
-                Ok(())
-            }
-            None => Err(NnError::Order(format!(
-                "the state after step {step} is not kept; this layer is at step {}",
-                self.current.step
-            ))),
-        }
+        self.graphs.clear();
+        self.previous.take_if(|p| p.step >= step);
+        self.snapshots.retain(|s| s.step <= step);
+        Ok(())
     }
 
     /// Keyed digest of parameters and buffers: equal bits, equal digest.
@@ -187,26 +240,26 @@ impl Layer {
         self.current.to_safetensors(&self.network)
     }
 
+    /// The same of the state after `step` steps, if it is kept.
+    ///
+    /// # Errors
+    /// That state is not kept, or libtorch refuses.
+    pub fn export_at(&self, step: u64) -> Result<Vec<u8>, NnError> {
+        self.state(step)?.to_safetensors(&self.network)
+    }
+
     /// Takes up the state that [`export`](Self::export) wrote.
     ///
     /// # Errors
     /// It belongs to another layer. The state is then as before.
     pub fn import(&mut self, bytes: &[u8]) -> Result<(), NnError> {
-        self.current = State::from_safetensors(bytes, &self.network)?;
+        self.current = Rc::new(State::from_safetensors(bytes, &self.network)?);
+        self.from_key &= self.current.step > 0;
         self.previous = None;
+        self.snapshots.clear();
+        self.take_snapshot();
         self.buffers = None;
         self.graphs.clear();
         Ok(())
     }
-}
-
-pub(crate) fn clear_gradients(state: &State) -> Result<(), NnError> {
-    for p in &state.parameters {
-        let mut gradient = p.f_grad().context("clearing a gradient")?;
-        if gradient.defined() {
-            // Sums begin from +0, as with a fresh gradient: only the sign of a zero could differ.
-            drop(gradient.f_zero_().context("clearing a gradient")?);
-        }
-    }
-    Ok(())
 }

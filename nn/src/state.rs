@@ -114,6 +114,20 @@ impl State {
         Ok(Self { parameters, ..state })
     }
 
+    /// The same tensors, but for the gradients that were gathered on the parameters.
+    pub(crate) fn without_gradients(&self) -> Result<Self, NnError> {
+        let bare = |p: &Tensor| Ok(p.f_detach()?.set_requires_grad(true));
+        let parameters = self.parameters.iter().map(bare).collect::<Result<_, tch::TchError>>();
+        let same = |tensors: &[Tensor]| tensors.iter().map(Tensor::shallow_clone).collect();
+        let Moments { first, second, third } = &self.moments;
+        Ok(Self {
+            step: self.step,
+            parameters: parameters.context("keeping a state")?,
+            buffers: same(&self.buffers),
+            moments: Moments { first: same(first), second: same(second), third: same(third) },
+        })
+    }
+
     fn groups(&self) -> [(&'static str, &[Tensor]); 4] {
         let Moments { first, second, third } = &self.moments;
         [("", &self.parameters), (FIRST, first), (SECOND, second), (THIRD, third)]

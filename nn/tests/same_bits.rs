@@ -228,7 +228,7 @@ fn a_step_can_be_taken_back_and_replayed() {
         stumbling.train(&batch, 0..4);
         if step == 3 {
             stumbling.layers.iter_mut().for_each(|l| l.roll_back(2).unwrap());
-            assert!(stumbling.layers[0].roll_back(1).is_err(), "only two states are kept");
+            assert!(stumbling.layers[0].roll_back(1).is_err(), "not kept");
             stumbling.train(&batch, 0..4);
         }
         assert_eq!(straight.digest(), stumbling.digest(), "after step {step}");

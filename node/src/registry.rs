@@ -2,7 +2,8 @@
 
 use crate::{NodeArgs, NodeError};
 use mixnn_protocol::registration::{
-    Bytes, Claims, Directory, NodeClass, Refusal, Registered, Registration, Tokens, TokensRequest,
+    Advance, Bytes, Claims, Directory, Head, LONG_POLL_SECONDS, NodeClass, Refusal, Registered,
+    Registration, Tokens, TokensRequest,
 };
 use mixnn_protocol::{Claim, PublicKey};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
@@ -15,6 +16,9 @@ use zeroize::Zeroizing;
 
 /// For one request. A busy platform answers late, but it answers.
 const REQUEST: Duration = Duration::from_secs(30);
+/// For a service that cannot be reached: a restarted one is back by then. What is asked for can be asked
+/// for again, so a lost reply costs nothing.
+const OUTAGE: Duration = Duration::from_secs(60);
 /// A connection is used again for so long: less than any server keeps it. Clients whose runtime rests between
 /// requests do not see that it was closed.
 const IDLE: Duration = Duration::from_secs(2);
@@ -116,6 +120,32 @@ impl RegistryClient {
         read(self.send(self.http.request(Method::GET, self.at("/v1/directory"))).await?).await
     }
 
+    /// The same, once it is newer than `version` or the service has had it wait long enough.
+    ///
+    /// # Errors
+    /// The service does not answer.
+    pub async fn directory_after(&self, version: u64) -> Result<Directory, NodeError> {
+        let url = self.at(&format!("/v1/directory?after={version}"));
+        let within = Duration::from_secs(LONG_POLL_SECONDS) + REQUEST;
+        read(self.send(self.http.get(url).timeout(within)).await?).await
+    }
+
+    /// How far this designer's model has come.
+    ///
+    /// # Errors
+    /// The service does not answer.
+    pub async fn head(&self) -> Result<Head, NodeError> {
+        read(self.send(self.http.get(self.at("/v1/head"))).await?).await
+    }
+
+    /// Compare-and-swap of the head. Who raises the term shuts out the designer before it.
+    ///
+    /// # Errors
+    /// It is not as expected, another designer has taken over, or the service does not answer.
+    pub async fn advance(&self, expected: Head, head: Head) -> Result<Head, NodeError> {
+        self.post("/v1/head", &Advance { expected, head }).await
+    }
+
     /// Puts claims into the stock of this designer's model.
     ///
     /// # Errors
@@ -155,12 +185,7 @@ impl RegistryClient {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, NodeError> {
-        let unreachable = |e: reqwest::Error| NodeError::Unreachable {
-            url: self.url.clone(),
-            detail: detail(&e),
-        };
-        let answer =
-            request.header(AUTHORIZATION, self.bearer()?).send().await.map_err(unreachable)?;
+        let answer = self.reach(request).await?;
         if answer.status().is_success() {
             return Ok(answer);
         }
@@ -170,6 +195,28 @@ impl RegistryClient {
             message: format!("HTTP status {status}"),
         });
         Err(NodeError::Refused { reason: refusal.reason, message: refusal.message })
+    }
+
+    /// Sends a request, again and again while the service cannot be reached.
+    async fn reach(&self, request: RequestBuilder) -> Result<Response, NodeError> {
+        let start = Instant::now();
+        let mut pause = Duration::from_millis(50);
+        loop {
+            let again = request.try_clone();
+            let again = again.ok_or_else(|| NodeError::Answer("a request that streams".into()))?;
+            let error = match again.header(AUTHORIZATION, self.bearer()?).send().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => {
+                    NodeError::Unreachable { url: self.url.clone(), detail: detail(&error) }
+                }
+            };
+            if start.elapsed() + pause > OUTAGE {
+                return Err(error);
+            }
+            tracing::debug!(%error, "asking again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
     }
 
     /// The token, read anew: projected tokens are replaced while a pod lives.

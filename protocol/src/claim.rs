@@ -1,11 +1,10 @@
 //! Claims: a pod obeys letters signed under one key, which the designer drew fresh for it.
 
-use crate::wire_base64;
+use crate::{Secret, wire_base64};
 use aws_lc_rs::signature::KeyPair as _;
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
 use hpke::rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 /// A verification key (Ed25519, RFC 8032) that a pod got at registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -20,6 +19,7 @@ impl Claim {
 
 /// The designer's half of a claim.
 pub struct ClaimKey {
+    seed: Secret,
     pair: Ed25519KeyPair,
     claim: Claim,
 }
@@ -27,12 +27,23 @@ pub struct ClaimKey {
 impl ClaimKey {
     /// A fresh key for one pod.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        let mut seed = Zeroizing::new([0; 32]);
-        rng.fill_bytes(&mut seed[..]);
-        let pair = Ed25519KeyPair::from_seed_unchecked(&seed[..]).expect("a seed has 32 bytes");
+        Self::from_seed(Secret::random(rng))
+    }
+
+    /// The key of this seed: for the designer that takes over.
+    ///
+    /// # Panics
+    /// Never: a seed has 32 bytes.
+    pub fn from_seed(seed: Secret) -> Self {
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed.expose()).expect("a seed has 32 bytes");
         let mut public = [0; 32];
         public.copy_from_slice(pair.public_key().as_ref());
-        Self { pair, claim: Claim(public) }
+        Self { seed, pair, claim: Claim(public) }
+    }
+
+    /// The seed, to be kept sealed.
+    pub const fn seed(&self) -> &Secret {
+        &self.seed
     }
 
     /// The half that the pod gets.

@@ -3,7 +3,7 @@
 //! JSON because they carry the model's own types (as the MixNNModel's YAML does) and are rare; no
 //! secret travels in them. The frame header around each says term, attempt and step.
 
-use crate::wire_base64;
+use crate::{Suite, wire_base64};
 use mixnn_model::{DeviceKind, Learning, LossSpec, Op};
 use serde::{Deserialize, Serialize};
 
@@ -15,19 +15,43 @@ pub const MAX_CONTROL: usize = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Command {
-    /// Become this layer. Sent once per term, first.
+    /// Become this layer; to a pod that already is it, nothing changes. Sent until it is answered.
     Assign(Assignment),
-    /// Go back to the state after the header's step, and accept only the header's attempt from now.
+    /// Take nothing of attempts before the header's, probe the lanes that go out, and say which
+    /// states can be gone back to. Sent until it is answered.
+    Halt,
+    /// Go back to the state after the header's step. Sent until it is answered, after a halt of the
+    /// same attempt.
     Rollback,
     /// Apply the header's step, with all gradients multiplied by the number of these bits (IEEE 754
     /// binary32): the answer to [`Report::Norms`].
     Apply(u32),
     /// Send a keyed digest of the parameters.
     Digest,
-    /// Send parameters and optimizer state as [`Kind::Weights`](crate::Kind::Weights).
-    Export,
+    /// Seal the state after the header's step to this key, and keep the sealed bytes at hand.
+    Seal(SealTo),
+    /// Send this part, counted from 0, of what was sealed for the header's step, as
+    /// [`Kind::Weights`](crate::Kind::Weights). Parts are [`PART`] bytes long but for the last.
+    Part(u32),
+    /// A state of so many bytes follows in parts, as [`Kind::Weights`](crate::Kind::Weights): the
+    /// one after the header's step.
+    Restore(u64),
     /// The work is done: end, and leave nothing behind.
     Finish,
+}
+
+/// Length of a part of a state on its way, in bytes.
+pub const PART: usize = 256 << 10;
+
+/// The key that a layer seals its state to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SealTo {
+    /// Suite of the key.
+    pub suite: Suite,
+    /// HPKE public key, made for this one state of this one layer.
+    #[serde(with = "wire_base64")]
+    pub public_key: Vec<u8>,
 }
 
 /// What one layer is: nothing of its place, its neighbours, its owner.
@@ -52,6 +76,9 @@ pub struct Assignment {
     pub loss: Option<LossSpec>,
     /// The numeric profile that the run is pinned to; a pod with another one refuses.
     pub profile: Profile,
+    /// The states after every so many steps are kept for a rollback, the last two of them; 0: none.
+    #[serde(default)]
+    pub snapshot_every: u64,
 }
 
 /// What the bits of a result depend on.
@@ -74,6 +101,11 @@ pub enum Report {
     Hello,
     /// The layer is built and waits for its first step.
     Ready,
+    /// Nothing of attempts before the header's is taken any more. These are the steps after which
+    /// the state can be gone back to, rising.
+    Halted(Vec<u64>),
+    /// The probe of the header's attempt came in on the lane of this role.
+    Heard(Direction),
     /// All gradients of the header's step are there. These are the bits (IEEE 754 binary32) of the
     /// norm of each parameter's; the layer waits for [`Command::Apply`].
     Norms(Vec<u32>),
@@ -92,10 +124,26 @@ pub enum Report {
         /// Those with the label among the five largest outputs.
         top5: u64,
     },
+    /// The state after the header's step has been sealed; it takes so many bytes.
+    Sealed(u64),
+    /// This part of a state has come.
+    Took(u32),
+    /// The state of the header's step has been taken up.
+    Restored,
     /// HMAC-SHA256 of the parameters under the layer's digest key.
     Digest(#[serde(with = "wire_base64::array")] [u8; 32]),
     /// The layer cannot go on.
     Failed(Failure),
+}
+
+/// Which of the lanes between layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Direction {
+    /// Activations come in.
+    Forward,
+    /// Gradients come in.
+    Backward,
 }
 
 /// Why a layer cannot go on.
@@ -120,6 +168,8 @@ pub enum FailureReason {
     Assignment,
     /// A neighbour or the designer sent what does not fit the assignment.
     Protocol,
+    /// A lane out of here takes no more cells: it is full, or its counter is used up.
+    Lane,
     /// Anything else.
     Internal,
 }

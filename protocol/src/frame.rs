@@ -50,6 +50,8 @@ kinds! {
     Report = 6 on [Report];
     /// safetensors: parameters and optimizer state.
     Weights = 7 on [Command, Report];
+    /// Nothing: shows that a lane works, before anything is entrusted to it.
+    Probe = 8 on [Forward, Backward];
 }
 
 /// Where a message belongs: which run of which step, and what it is.

@@ -31,6 +31,8 @@ labels! {
     GENERATION_NEXT = b"mixnn v1 generation next";
     /// Ed25519 context of a pod's set-up, signed under its claim.
     POD_SETUP = b"mixnn v1 pod setup";
+    /// HPKE `info` of a layer's sealed state, followed by the suite byte.
+    SHARD_INFO = b"mixnn v1 shard";
     /// Prefix of the message that an admission token signs (RFC 9474).
     ADMISSION = b"mixnn v1 admission";
 }
@@ -43,11 +45,14 @@ mod tests {
         assert_eq!(distinct.len(), super::ALL.len());
     }
 
-    /// Only `info` goes on after its label, with the suite byte; no other label does so.
+    /// Only an `info` goes on after its label, with the suite byte; no other label does so.
     #[test]
     fn no_label_with_a_suite_byte_is_another_label() {
-        for suite in [1, 2] {
-            let info = [super::LETTER_INFO, &[suite]].concat();
+        for (label, suite) in [(super::LETTER_INFO, 1), (super::LETTER_INFO, 2)]
+            .into_iter()
+            .chain([(super::SHARD_INFO, 1), (super::SHARD_INFO, 2)])
+        {
+            let info = [label, &[suite]].concat();
             assert!(super::ALL.iter().all(|label| !label.starts_with(&info)));
         }
     }

@@ -27,6 +27,7 @@ pub mod labels;
 pub mod lane;
 pub mod letter;
 pub mod registration;
+pub mod shard;
 pub mod sizes;
 pub mod tensor;
 

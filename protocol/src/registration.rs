@@ -3,7 +3,9 @@
 //! | request | by | answer |
 //! | --- | --- | --- |
 //! | `POST /v1/register` [`Registration`] | every node, once | [`Registered`], or 503 with Retry-After while no claim is in stock |
-//! | `GET /v1/directory` | every node | [`Directory`]: what this caller may see |
+//! | `GET /v1/directory` | every node | [`Directory`]: what this caller may see; with `?after=VERSION`, once it is newer than that, or after [`LONG_POLL_SECONDS`] |
+//! | `GET /v1/head` | a designer | [`Head`] of its model |
+//! | `POST /v1/head` [`Advance`] | a designer | [`Head`], or 409 if it was not as expected |
 //! | `POST /v1/claims` [`Claims`] | a designer | 204 |
 //! | `POST /v1/tokens` [`TokensRequest`] | a designer | [`Tokens`] |
 //!
@@ -15,6 +17,34 @@ use serde::{Deserialize, Serialize};
 
 /// The longest registration body, in bytes.
 pub const MAX_REGISTRATION: usize = 8 << 10;
+
+/// How long a request for a newer directory is kept waiting.
+pub const LONG_POLL_SECONDS: u64 = 20;
+
+/// How far a model has come: kept apart from its checkpoints, so that an old one is noticed.
+///
+/// The term is the fence between designers: who raises it takes over, and every request of an earlier
+/// designer is refused from then on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Head {
+    /// Of the designer that took over last; 0: there was none.
+    pub term: u32,
+    /// Number of the newest whole checkpoint, from 1; 0: there is none.
+    pub checkpoint: u64,
+    /// Steps after which it was taken.
+    pub step: u64,
+}
+
+/// Compare-and-swap of a model's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Advance {
+    /// What it must be.
+    pub expected: Head,
+    /// What it becomes: nothing of it smaller.
+    pub head: Head,
+}
 
 /// What a node does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -68,6 +98,9 @@ pub struct Registered {
 pub struct Directory {
     /// The key epoch that new lanes belong to.
     pub epoch: u32,
+    /// Rises with every change of the whole directory.
+    #[serde(default)]
+    pub version: u64,
     /// The nodes.
     pub nodes: Vec<DirectoryEntry>,
 }
@@ -149,4 +182,8 @@ pub struct Refusal {
 impl Refusal {
     /// Reason of a layer pod's refusal while no claim is in stock: it is to try again.
     pub const NO_CLAIM: &str = "no-claim";
+    /// Reason of a designer's refusal once another one has taken over.
+    pub const SUPERSEDED: &str = "superseded";
+    /// Reason of a refusal to advance a head that is not as expected.
+    pub const HEAD_MOVED: &str = "head-moved";
 }

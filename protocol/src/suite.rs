@@ -6,7 +6,7 @@
 
 mod encapsulation;
 
-pub(crate) use encapsulation::{Encapsulation, open};
+pub(crate) use encapsulation::{Encapsulation, open, open_once, seal_once};
 
 use crate::labels;
 use hpke::kem::{X25519HkdfSha256, XWing};
@@ -120,7 +120,8 @@ impl std::fmt::Debug for PublicKey {
     }
 }
 
-/// A node's key pair. Born with the process and gone with it; there is no way to write it down.
+/// A node's key pair. Born with the process and gone with it; there is no way to write it down. Or one
+/// that follows from a secret.
 pub struct KeyPair {
     private: PrivateKeyOf,
     public: PublicKey,
@@ -144,6 +145,27 @@ impl KeyPair {
             }
             Suite::X25519 => {
                 let (private, public) = X25519HkdfSha256::gen_keypair_with_rng(rng);
+                Self {
+                    private: PrivateKeyOf::X25519(private),
+                    public: PublicKey(PublicKeyOf::X25519(public)),
+                }
+            }
+        }
+    }
+
+    /// The key pair of this uniform secret (RFC 9180, section 7.1.3: DeriveKeyPair): for keys whose
+    /// secret half must be found again, which those of nodes never must.
+    pub fn derive(suite: Suite, ikm: &[u8; 32]) -> Self {
+        match suite {
+            Suite::XWing => {
+                let (private, public) = XWing::derive_keypair(ikm);
+                Self {
+                    private: PrivateKeyOf::XWing(Box::new(private)),
+                    public: PublicKey(PublicKeyOf::XWing(Box::new(public))),
+                }
+            }
+            Suite::X25519 => {
+                let (private, public) = X25519HkdfSha256::derive_keypair(ikm);
                 Self {
                     private: PrivateKeyOf::X25519(private),
                     public: PublicKey(PublicKeyOf::X25519(public)),

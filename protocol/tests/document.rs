@@ -95,6 +95,7 @@ fn labels_agree() {
         ("GENERATION_KEY", text(labels::GENERATION_KEY)),
         ("GENERATION_NEXT", text(labels::GENERATION_NEXT)),
         ("POD_SETUP", text(labels::POD_SETUP)),
+        ("SHARD_INFO", text(labels::SHARD_INFO)),
         ("ADMISSION", text(labels::ADMISSION)),
     ]);
     assert_eq!(documented, coded);

@@ -154,5 +154,6 @@ fn a_kind_travels_on_its_own_lanes_only() {
     assert_eq!(carried(Kind::Command), [Command]);
     assert_eq!(carried(Kind::Report), [Report]);
     assert_eq!(carried(Kind::Weights), [Command, Report]);
-    assert_eq!(Kind::ALL.len(), 8, "a new kind needs a line here");
+    assert_eq!(carried(Kind::Probe), [Forward, Backward]);
+    assert_eq!(Kind::ALL.len(), 9, "a new kind needs a line here");
 }

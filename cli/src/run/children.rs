@@ -5,8 +5,9 @@ use anyhow::Context;
 use mixnn_events::Event;
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub struct Children {
 }
 
 struct Running {
+    name: String,
     pid: Pid,
     watch: tokio::task::JoinHandle<()>,
 }
@@ -41,6 +43,8 @@ pub struct Exit {
     pub how: String,
     /// Whether it ended as one that has done its work.
     pub in_order: bool,
+    /// Whether a signal ended it: nothing that it did itself.
+    pub by_signal: bool,
     log: PathBuf,
 }
 
@@ -77,7 +81,9 @@ impl Children {
         events: Option<mpsc::Sender<Event>>,
     ) -> anyhow::Result<()> {
         let log = folder.path().join("logs").join(format!("{name}.log"));
-        let file = File::create(&log).with_context(|| log.display().to_string())?;
+        // What an earlier process of this name has said stays.
+        let file = OpenOptions::new().create(true).append(true).open(&log);
+        let file = file.with_context(|| log.display().to_string())?;
         let out = if events.is_some() { Stdio::piped() } else { Stdio::null() };
         let mut command = Command::new(program);
         // Through a pipe and from the root folder: a layer's process shall not read the model's name
@@ -87,8 +93,8 @@ impl Children {
         // A group of its own, so that Ctrl-C reaches only this process, which then ends all in order.
         command.process_group(0).env_clear().envs(environment());
         if events.is_some() {
-            // The owner's process reads the data, perhaps from an object store.
-            command.envs(mixnn_data::store_settings());
+            // The owner's process reads data and writes checkpoints, perhaps in an object store.
+            command.envs(mixnn_place::store_settings());
         }
         let mut child =
             command.spawn().with_context(|| format!("starting {}", program.display()))?;
@@ -100,8 +106,23 @@ impl Children {
         let copying = child.stderr.take().map(|err| tokio::spawn(copy(err, file.into())));
         let exits = self.exits_send.clone();
         let watch = tokio::spawn(watch(child, name.to_owned(), log, copying, exits));
-        self.running.push(Running { pid, watch });
+        self.running.retain(|r| !r.watch.is_finished());
+        self.running.push(Running { name: name.to_owned(), pid, watch });
         Ok(())
+    }
+
+    /// Names and process ids of those that run.
+    pub fn pids(&self) -> impl Iterator<Item = (&str, i32)> {
+        let running = self.running.iter().filter(|r| !r.watch.is_finished());
+        running.map(|r| (r.name.as_str(), r.pid.as_raw_nonzero().get()))
+    }
+
+    /// Ends a process at once.
+    pub fn kill(&self, name: &str) {
+        for running in self.running.iter().filter(|r| r.name == name && !r.watch.is_finished()) {
+            // Gone between the check and the signal: what was wanted.
+            let _ = kill_process(running.pid, Signal::KILL);
+        }
     }
 
     /// The next process that ends.
@@ -148,14 +169,14 @@ async fn watch(
     copying: Option<tokio::task::JoinHandle<()>>,
     exits: mpsc::UnboundedSender<Exit>,
 ) {
-    let (how, in_order) = match child.wait().await {
-        Ok(status) => (status.to_string(), status.success()),
-        Err(error) => (error.to_string(), false),
+    let (how, in_order, by_signal) = match child.wait().await {
+        Ok(status) => (status.to_string(), status.success(), status.signal().is_some()),
+        Err(error) => (error.to_string(), false, false),
     };
     if let Some(copying) = copying {
         let _ = copying.await;
     }
-    let _ = exits.send(Exit { name, how, in_order, log });
+    let _ = exits.send(Exit { name, how, in_order, by_signal, log });
 }
 
 /// Reads events line by line; what is none is left out.

@@ -4,8 +4,9 @@
 //! temporary folder of another name: a path must not tell a layer's process the model's name.
 
 use crate::args::ModelArgs;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use mixnn_crds::MixNNModel;
+use mixnn_protocol::registration::Head;
 use mixnn_protocol::{NodeId, SystemRng};
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
@@ -20,11 +21,22 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes the folder that was asked for, or the next free `run/NAME-N`.
-    pub fn make(args: &ModelArgs, model: &MixNNModel) -> anyhow::Result<Self> {
-        let folder = match &args.run_dir {
-            Some(path) => path.clone(),
-            None => next_free(model.name())?,
+    /// Makes the folder that was asked for, or the next free `run/NAME-N`; or opens the one that is to
+    /// be gone on with.
+    pub fn make(
+        args: &ModelArgs,
+        resume: Option<&Path>,
+        model: &MixNNModel,
+    ) -> anyhow::Result<Self> {
+        let folder = match (resume, &args.run_dir) {
+            (Some(path), _) if path.join("owner-secret").exists() => path.to_owned(),
+            (Some(path), _) if args.owner_secret.is_some() && path.is_dir() => path.to_owned(),
+            (Some(path), _) => bail!("{} holds no run to go on with", path.display()),
+            (None, Some(path)) if path.join("checkpoints").exists() => {
+                bail!("{0} holds a run: go on with it by --resume {0}", path.display())
+            }
+            (None, Some(path)) => path.clone(),
+            (None, None) => next_free(model.name())?,
         };
         private(&folder)?;
         // Children are told absolute paths: they may not share this process's working folder.
@@ -37,6 +49,43 @@ impl RunFolder {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.kept
+    }
+
+    /// Writes down which process runs in which slot, for whom looks on: `processes.json`.
+    pub fn write_processes<'a>(
+        &self,
+        pids: impl Iterator<Item = (&'a str, i32)>,
+    ) -> anyhow::Result<()> {
+        let pids: std::collections::BTreeMap<&str, i32> = pids.collect();
+        self.write_json("processes.json", &pids)
+    }
+
+    /// How far the run has come, from `head.json`: apart from the checkpoints, so that an old store is
+    /// noticed.
+    pub fn read_head(&self) -> anyhow::Result<Head> {
+        let path = self.kept.join("head.json");
+        match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| path.display().to_string()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Head::default()),
+            Err(error) => Err(error).with_context(|| path.display().to_string()),
+        }
+    }
+
+    /// Writes it down.
+    pub fn write_head(&self, head: &Head) -> anyhow::Result<()> {
+        self.write_json("head.json", head)
+    }
+
+    fn write_json(&self, name: &str, value: &impl serde::Serialize) -> anyhow::Result<()> {
+        let path = self.kept.join(name);
+        let write = || -> anyhow::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(&self.kept)?;
+            serde_json::to_writer_pretty(&mut file, value)?;
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        write().with_context(|| path.display().to_string())
     }
 
     /// Writes a file for a node under a random name; only its user can read it.

@@ -1,6 +1,7 @@
 //! `mixnn run` and `mixnn reference`: the operator's part, played on this machine.
 
 mod children;
+mod fleet;
 mod folder;
 mod platform;
 
@@ -10,9 +11,12 @@ use crate::table::{Comparison, draw_one};
 use crate::{output, table};
 use anyhow::{Context, bail};
 use children::{Children, Exit};
+use fleet::{Fleet, Slot};
 use folder::RunFolder;
-use mixnn_crds::{MixNNModel, SuiteName};
+use mixnn_crds::MixNNModel;
 use mixnn_events::{Event, Outcome};
+use mixnn_place::Place;
+use mixnn_protocol::registration::NodeClass;
 use platform::Platform;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -21,6 +25,11 @@ use tokio::sync::mpsc;
 
 /// How long the designer may take to say why it ended, once another process has.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// The process that trains alone.
+const REFERENCE: &str = "reference";
+/// The slot of the designer.
+const DESIGNER: &str = "designer";
 
 /// How a command ended, if not with an error.
 pub enum Ending {
@@ -35,7 +44,7 @@ pub enum Ending {
 /// Trains over layer processes and relays; compares with one process if asked to.
 pub async fn run(args: RunArgs) -> anyhow::Result<Ending> {
     let model = mixnn_crds::parse_file(&args.model.file)?;
-    let folder = RunFolder::make(&args.model, &model)?;
+    let folder = RunFolder::make(&args.model, args.resume.as_deref(), &model)?;
     let mut children = Children::new();
     let ended = tokio::select! {
         ended = both(&args, &model, &folder, &mut children) => Some(ended),
@@ -67,6 +76,8 @@ async fn both(
     children: &mut Children,
 ) -> anyhow::Result<(Outcome, Option<Outcome>)> {
     let distributed = distributed(args, model, folder, children).await?;
+    // The relays have nothing left to do, and must not take time from what is compared.
+    children.end_all().await;
     if !args.compare {
         return Ok((distributed, None));
     }
@@ -103,7 +114,7 @@ fn print(format: Format, json: &impl serde::Serialize, text: impl FnOnce() -> St
 /// Trains in one process.
 pub async fn reference(args: ModelArgs) -> anyhow::Result<Ending> {
     let model = mixnn_crds::parse_file(&args.file)?;
-    let folder = RunFolder::make(&args, &model)?;
+    let folder = RunFolder::make(&args, None, &model)?;
     let mut children = Children::new();
     let ended = tokio::select! {
         ended = one_process(&args, &folder, &mut children) => Some(ended),
@@ -128,7 +139,7 @@ async fn one_process(
     let mut designer: Vec<OsString> = vec!["reference".into(), "--die-with-parent".into()];
     designer.extend(model_flags(args, folder, "reference.safetensors")?);
     let (send, events) = mpsc::channel(64);
-    children.start("reference", &binary("mixnn-designer")?, designer, folder, Some(send))?;
+    children.start(REFERENCE, &binary("mixnn-designer")?, designer, folder, Some(send))?;
     follow("one process", events, children).await
 }
 
@@ -141,36 +152,89 @@ async fn distributed(
     let spec = &model.spec;
     let (relay, layer, designer) =
         (binary("mixnn-relay")?, binary("mixnn-layer")?, binary("mixnn-designer")?);
-    let mut platform = Platform::new(spec.relays.suite);
-    let mut starts: Vec<(String, PathBuf, Vec<OsString>)> = Vec::new();
-    let suite = match spec.relays.suite {
-        SuiteName::XWing => "x-wing",
-        SuiteName::X25519 => "x25519",
-    };
+    let platform = Platform::start(folder, spec.relays.suite).await?;
+    let mut fleet = Fleet::new(platform, folder, Duration::from_secs(args.liveness))?;
     for i in 1..=spec.relays.replicas {
-        let name = format!("relay-{i}");
-        let flags = platform.admit_relay(folder, i)?;
-        starts.push((name, relay.clone(), flags));
+        let slot = Slot::new(NodeClass::Relay, relay.clone(), Vec::new());
+        fleet.start(format!("relay-{i}"), slot, children)?;
     }
     for i in 1..=spec.layers.len() {
-        let flags = platform.admit_layer(folder, i)?;
-        starts.push((format!("layer-{i}"), layer.clone(), flags));
+        let slot = Slot::new(NodeClass::Layer, layer.clone(), Vec::new());
+        fleet.start(format!("layer-{i}"), slot, children)?;
     }
-    let mut owner: Vec<OsString> = vec!["train".into()];
-    owner.extend(model_flags(&args.model, folder, "model.safetensors")?);
-    owner.extend(["--stall".into(), args.stall.to_string().into()]);
+    let mut flags: Vec<OsString> = vec!["train".into()];
+    flags.extend(model_flags(&args.model, folder, "model.safetensors")?);
+    flags.extend(["--stall".into(), args.stall.to_string().into()]);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    owner.extend(["--cores".into(), cores.to_string().into()]);
-    owner.extend(platform.admit_designer(folder)?);
-    let service = platform.serve(folder).await?;
-    for (name, binary, mut flags) in starts {
-        flags.extend(service.flags(suite));
-        children.start(&name, &binary, flags, folder, None)?;
-    }
-    owner.extend(service.flags(suite));
+    flags.extend(["--cores".into(), cores.to_string().into()]);
+    flags.extend(checkpoint_flags(args, folder)?);
     let (send, events) = mpsc::channel(64);
-    children.start("designer", &designer, owner, folder, Some(send))?;
-    follow("over mix relays", events, children).await
+    let slot = Slot::new(NodeClass::Designer, designer, flags).with_events(send);
+    fleet.start(DESIGNER.to_owned(), slot, children)?;
+    follow_fleet(events, &mut fleet, children).await
+}
+
+fn checkpoint_flags(args: &RunArgs, folder: &RunFolder) -> anyhow::Result<Vec<OsString>> {
+    let store = args.checkpoints.clone();
+    let store = store.unwrap_or_else(|| Place::Folder(folder.path().join("checkpoints")));
+    let store = store.absolute().with_context(|| format!("the path {store}"))?;
+    let mut flags: Vec<OsString> = vec![
+        "--checkpoints".into(),
+        store.to_flag(),
+        "--checkpoint-key".into(),
+        folder.path().join("checkpoint-key").into(),
+        "--checkpoint-every".into(),
+        args.checkpoint_every.to_string().into(),
+        "--checkpoint-keep".into(),
+        args.checkpoint_keep.to_string().into(),
+    ];
+    let switches =
+        [("--accept-older", args.accept_older), ("--accept-profile", args.accept_profile)];
+    flags.extend(switches.into_iter().filter(|(_, on)| *on).map(|(flag, _)| flag.into()));
+    Ok(flags)
+}
+
+/// Draws the designer's events until it is done, and replaces processes that end before.
+async fn follow_fleet(
+    mut events: mpsc::Receiver<Event>,
+    fleet: &mut Fleet<'_>,
+    children: &mut Children,
+) -> anyhow::Result<Outcome> {
+    let mut progress = Progress::new("over mix relays");
+    let mut look = tokio::time::interval(fleet::LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            event = events.recv() => {
+                let Some(event) = event else { bail!("the designer has gone") };
+                progress.event(&event);
+                if let Some(verdict) = judge(event) {
+                    fleet.keep_head()?;
+                    return verdict;
+                }
+            }
+            exit = children.next_exit() => {
+                if exit.in_order {
+                    // A layer that its owner is done with ends by itself.
+                    continue;
+                }
+                // What a signal ends is replaced, the designer too: it goes on in a higher term.
+                if exit.name == DESIGNER && !exit.by_signal {
+                    let words = tokio::time::timeout(LAST_WORDS, verdict(&mut events)).await;
+                    return match words {
+                        Ok(Some(verdict)) => verdict,
+                        Ok(None) | Err(_) => Err(exit.error()),
+                    };
+                }
+                progress.hide(|| fleet.replace(&exit, children))?;
+            }
+            _ = look.tick() => {
+                fleet.keep_head()?;
+                fleet.check(children).await;
+            }
+        }
+    }
 }
 
 /// Absolute paths: the designer does not run in this process's folder.
@@ -210,8 +274,8 @@ async fn follow(
             biased;
             event = events.recv() => event,
             exit = children.next_exit() => {
-                if exit.in_order {
-                    // A layer that its owner is done with ends by itself.
+                if exit.in_order || exit.name != REFERENCE {
+                    // Nodes of the run before are ended by us.
                     continue;
                 }
                 let words = tokio::time::timeout(LAST_WORDS, verdict(&mut events)).await;

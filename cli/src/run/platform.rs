@@ -6,7 +6,7 @@ use mixnn_crds::SuiteName;
 use mixnn_directory::{Identity, ModelKey, Patience, Registry, Service, StaticTokens, serve};
 use mixnn_protocol::Suite;
 use mixnn_protocol::admission::Issuer;
-use mixnn_protocol::registration::NodeClass;
+use mixnn_protocol::registration::{Head, NodeClass};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::ffi::OsString;
@@ -14,97 +14,102 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
-/// What is known before the service starts.
+/// The running registration service; ends when dropped.
 pub struct Platform {
-    suite: Suite,
     tokens: StaticTokens,
-}
-
-/// The running service; ends when dropped.
-pub struct Running {
+    service: Arc<Service<StaticTokens>>,
+    suite: &'static str,
     url: String,
     ca: PathBuf,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Platform {
-    /// No node yet.
-    pub fn new(suite: SuiteName) -> Self {
-        let suite = match suite {
-            SuiteName::XWing => Suite::XWing,
-            SuiteName::X25519 => Suite::X25519,
+    /// Starts the service for a pool of one suite.
+    pub async fn start(folder: &RunFolder, suite: SuiteName) -> anyhow::Result<Self> {
+        let (suite, flag) = match suite {
+            SuiteName::XWing => (Suite::XWing, "x-wing"),
+            SuiteName::X25519 => (Suite::X25519, "x25519"),
         };
-        Self { suite, tokens: StaticTokens::default() }
+        let (tls, ca) = certificates().context("making certificates")?;
+        let ca = folder.write_for_node(&ca)?;
+        let issuer = tokio::task::spawn_blocking(Issuer::generate).await??;
+        let mut registry = Registry::new(suite, issuer.public_der()?);
+        registry.restore_head(model(), folder.read_head()?);
+        let tokens = StaticTokens::default();
+        let service = Service::new(tokens.clone(), issuer, registry);
+        let listener =
+            TcpListener::bind(("127.0.0.1", 0)).await.context("the registration service")?;
+        let url = format!("https://{}", listener.local_addr()?);
+        let task =
+            tokio::spawn(serve(listener, Arc::new(tls), service.clone(), Patience::default()));
+        Ok(Self { tokens, service, suite: flag, url, ca, task })
     }
 
-    /// Makes a relay's token; gives the flags that name it.
-    pub fn admit_relay(&mut self, folder: &RunFolder, i: u32) -> anyhow::Result<Vec<OsString>> {
-        self.admit(folder, &format!("relay-{i}"), NodeClass::Relay)
-    }
-
-    /// Makes a layer pod's token.
-    pub fn admit_layer(&mut self, folder: &RunFolder, i: usize) -> anyhow::Result<Vec<OsString>> {
-        self.admit(folder, &format!("layer-{i}"), NodeClass::Layer)
-    }
-
-    /// Makes the designer's token.
-    pub fn admit_designer(&mut self, folder: &RunFolder) -> anyhow::Result<Vec<OsString>> {
-        self.admit(folder, "designer", NodeClass::Designer)
-    }
-
-    fn admit(
-        &mut self,
+    /// Makes a token for a new process of a slot; gives the flags that name it.
+    pub fn admit(
+        &self,
         folder: &RunFolder,
-        name: &str,
+        slot: &str,
+        uid: &str,
         class: NodeClass,
     ) -> anyhow::Result<Vec<OsString>> {
         let of_model = class != NodeClass::Relay;
         let token = self.tokens.issue(Identity {
-            uid: name.to_owned(),
+            uid: uid.to_owned(),
             class,
-            model: of_model.then(|| ModelKey("local".into())),
-            // Each process stands for a team of its own: on one machine nobody is apart anyway.
-            host_domain: name.to_owned(),
+            model: of_model.then(model),
+            // Each slot stands for a team of its own: on one machine nobody is apart anyway.
+            host_domain: slot.to_owned(),
             node_domain: "local".to_owned(),
         });
         let path = folder.write_for_node(&token)?;
         Ok(vec!["--token-file".into(), path.into()])
     }
 
-    /// Starts the registration service.
-    pub async fn serve(self, folder: &RunFolder) -> anyhow::Result<Running> {
-        let (tls, ca) = certificates().context("making certificates")?;
-        let ca = folder.write_for_node(&ca)?;
-        let issuer = tokio::task::spawn_blocking(Issuer::generate).await??;
-        let registry = Registry::new(self.suite, issuer.public_der()?);
-        let service = Service::new(self.tokens, issuer, registry);
-        let listener =
-            TcpListener::bind(("127.0.0.1", 0)).await.context("the registration service")?;
-        let url = format!("https://{}", listener.local_addr()?);
-        let task = tokio::spawn(serve(listener, Arc::new(tls), service, Patience::default()));
-        Ok(Running { url, ca, task })
+    /// A process is gone: its node leaves the directory, its token is no longer good. Gives whether it
+    /// had registered.
+    pub fn retire(&self, uid: &str) -> bool {
+        self.tokens.revoke(uid);
+        let mut registry = self.service.registry();
+        let had_registered = registry.is_registered(uid);
+        registry.remove(uid);
+        had_registered
     }
-}
 
-impl Running {
+    /// How far the model has come.
+    pub fn head(&self) -> Head {
+        self.service.registry().head(&model())
+    }
+
+    /// Where a registered process listens.
+    pub fn url(&self, uid: &str) -> Option<String> {
+        self.service.registry().url(uid).map(str::to_owned)
+    }
+
     /// Flags that every node gets.
-    pub fn flags(&self, suite: &str) -> Vec<OsString> {
+    pub fn flags(&self) -> Vec<OsString> {
         vec![
             "--registry".into(),
             self.url.clone().into(),
             "--registry-ca".into(),
             self.ca.clone().into(),
             "--suite".into(),
-            suite.into(),
+            self.suite.into(),
             "--die-with-parent".into(),
         ]
     }
 }
 
-impl Drop for Running {
+impl Drop for Platform {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// The one model of a local run.
+fn model() -> ModelKey {
+    ModelKey("local".into())
 }
 
 /// A CA for this run alone, whose key never leaves memory, and a certificate for loopback.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, dead_code)]
 
+pub mod s3;
+
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
@@ -162,9 +164,14 @@ impl Running {
     pub fn start_with(spec: &Spec, more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = spec.write(folder.path());
-        let log = std::fs::File::create(folder.path().join("stderr")).unwrap();
         let mut command = mixnn(folder.path());
         command.args(["run", "-f", file.to_str().unwrap()]).args(more);
+        Self::spawn(command, folder)
+    }
+
+    /// Starts a command in its folder, and waits until steps are being made.
+    pub fn spawn(mut command: Command, folder: tempfile::TempDir) -> Self {
+        let log = std::fs::File::create(folder.path().join("stderr")).unwrap();
         command.stdout(Stdio::null()).stderr(log);
         let running = Self { runner: command.spawn().unwrap(), folder };
         running.wait_for("step", || running.said().contains(": step "));
@@ -187,6 +194,23 @@ impl Running {
             .collect()
     }
 
+    /// The process in a slot of the run: `layer-2`, `relay-1`, `designer`.
+    pub fn pid_of(&self, slot: &str) -> Pid {
+        self.try_pid_of(slot).unwrap()
+    }
+
+    /// The same, if there is one just now.
+    pub fn try_pid_of(&self, slot: &str) -> Option<Pid> {
+        let run = self.folder.path().join("run/secret-name-1/processes.json");
+        let pids: Value = serde_json::from_slice(&std::fs::read(run).ok()?).ok()?;
+        Pid::from_raw(pids[slot].as_i64()? as i32)
+    }
+
+    /// Whether the runner has ended.
+    pub fn has_ended(&self) -> bool {
+        !is_alive(runner_pid(self))
+    }
+
     pub fn all_children(&self) -> Vec<Pid> {
         children_of(self.runner.id())
     }
@@ -197,6 +221,13 @@ impl Running {
             assert!(start.elapsed() < Duration::from_secs(90), "no {what}: {}", self.said());
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// The exit code and what was said, once it has ended, and the folder that it leaves.
+    pub fn ended_with_folder(mut self) -> (Option<i32>, String, tempfile::TempDir) {
+        let code = self.runner.wait().unwrap().code();
+        let said = self.said();
+        (code, said, self.folder)
     }
 
     /// The exit code, once it has ended; all children must be gone then.

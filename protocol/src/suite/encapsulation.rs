@@ -109,3 +109,53 @@ fn exports(
     };
     Ok(Shared { body: secret(labels::LETTER_BODY)?, hop: secret(labels::HOP_SECRET)? })
 }
+
+/// Seals one text to a key (RFC 9180, section 6.1, single-shot). Gives `enc` and the ciphertext.
+pub(crate) fn seal_once(
+    to: &PublicKey,
+    info: &[u8],
+    text: &[u8],
+    aad: &[u8],
+    rng: &mut impl CryptoRng,
+) -> Result<(Vec<u8>, Vec<u8>), SuiteError> {
+    let seal =
+        |sealed: Result<Vec<u8>, _>| sealed.map_err(|_: hpke::HpkeError| SuiteError::Encapsulation);
+    match &to.0 {
+        PublicKeyOf::XWing(key) => {
+            let (enc, mut context) = encapsulate::<XWing>(key, info, rng)?;
+            Ok((enc, seal(context.seal(text, aad))?))
+        }
+        PublicKeyOf::X25519(key) => {
+            let (enc, mut context) = encapsulate::<X25519HkdfSha256>(key, info, rng)?;
+            Ok((enc, seal(context.seal(text, aad))?))
+        }
+    }
+}
+
+/// Opens what [`seal_once`] sealed.
+pub(crate) fn open_once(
+    keys: &KeyPair,
+    info: &[u8],
+    enc: &[u8],
+    sealed: &[u8],
+    aad: &[u8],
+) -> Result<zeroize::Zeroizing<Vec<u8>>, SuiteError> {
+    match &keys.private {
+        PrivateKeyOf::XWing(key) => open_with::<XWing>(key, info, enc, sealed, aad),
+        PrivateKeyOf::X25519(key) => open_with::<X25519HkdfSha256>(key, info, enc, sealed, aad),
+    }
+}
+
+fn open_with<K: Kem>(
+    key: &K::PrivateKey,
+    info: &[u8],
+    enc: &[u8],
+    sealed: &[u8],
+    aad: &[u8],
+) -> Result<zeroize::Zeroizing<Vec<u8>>, SuiteError> {
+    let enc = K::EncappedKey::from_bytes(enc).map_err(|_| SuiteError::Encapsulation)?;
+    let mut context =
+        hpke::setup_receiver::<AesGcm256, HkdfSha256, K>(&OpModeR::Base, key, &enc, info)
+            .map_err(|_| SuiteError::Encapsulation)?;
+    context.open(sealed, aad).map(zeroize::Zeroizing::new).map_err(|_| SuiteError::Open)
+}

@@ -35,7 +35,8 @@ def check_labels(v, labels):
     expected = {
         "letterInfo": "letter", "letterBody": "letter body", "hopSecret": "hop secret", "hopTag": "hop tag",
         "hopOpen": "hop open", "hopSeal": "hop seal", "hopLease": "hop lease", "generationKey": "generation key",
-        "generationNext": "generation next", "podSetup": "pod setup", "admission": "admission",
+        "generationNext": "generation next", "podSetup": "pod setup", "shardInfo": "shard",
+        "admission": "admission",
     }  # fmt: skip
     same(labels, {k: b"mixnn v1 " + t.encode() for k, t in expected.items()}, "labels")
 
@@ -125,9 +126,12 @@ def check_tensors(v, labels):
 
 def check_control(v, labels):
     name = lambda m: m if isinstance(m, str) else next(iter(m))
-    commands = ["assign", "rollback", "apply", "digest", "export", "finish"]
+    commands = ["assign", "halt", "rollback", "apply", "digest", "seal", "part", "restore", "finish"]
     same([name(c) for c in v["commands"]], commands, "commands")
-    reports = ["hello", "ready", "norms", "applied", "rolledBack", "loss", "digest", "failed"]
+    reports = [
+        "hello", "ready", "halted", "heard", "norms", "applied", "rolledBack", "loss", "sealed", "took", 
+        "restored", "digest", "failed",
+    ]  # fmt: skip
     same([name(r) for r in v["reports"]], reports, "reports")
 
 
@@ -135,7 +139,9 @@ REGISTRATION = {
     "registration": {"protocolVersion", "class", "url", "suite", "publicKey"},
     "registered": {"id", "claim", "admissionKey"},
     "registeredRelay": {"id", "admissionKey"},
-    "directory": {"epoch", "nodes"},
+    "directory": {"epoch", "version", "nodes"},
+    "head": {"term", "checkpoint", "step"},
+    "advance": {"expected", "head"},
     "claims": {"claims"},
     "tokensRequest": {"blinded"},
     "tokens": {"signatures"},

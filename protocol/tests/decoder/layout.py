@@ -42,7 +42,7 @@ def read_frame(frame):
     kind, reserved, length, term, attempt, step, micro_batch, id, index, count = struct.unpack(
         ">BBHIIQIQII", frame[:FRAME_HEADER]
     )
-    need(kind <= 7, "kind")
+    need(kind <= 8, "kind")
     need(reserved == 0, "reserved byte")
     need(index < count, "index")
     need(length <= FRAME_DATA, "length")

@@ -4,7 +4,7 @@ use crate::own::sha256;
 use mixnn_protocol::control::{Command, Report};
 use mixnn_protocol::frame::{self, FrameHeader};
 use mixnn_protocol::registration::{
-    Claims, Directory, Refusal, Registered, Registration, Tokens, TokensRequest,
+    Advance, Claims, Directory, Head, Refusal, Registered, Registration, Tokens, TokensRequest,
 };
 use mixnn_protocol::sizes::{FRAME_DATA, FRAME_HEADER};
 use mixnn_protocol::tensor::{Dtype, TensorView};
@@ -74,7 +74,7 @@ pub fn refused_frames() -> Value {
         json!({"why": why, "start": hex::encode(&frame[..FRAME_HEADER + 2])})
     };
     [
-        one("unknown kind", &|_| (), &[(0, 8)]),
+        one("unknown kind", &|_| (), &[(0, 9)]),
         one("reserved byte", &|_| (), &[(1, 1)]),
         one("padding not zero", &|_| (), &[(FRAME_HEADER + 1, 1)]),
         one("no frames", &|h| h.count = 0, &[]),
@@ -133,24 +133,37 @@ pub fn control() -> Value {
             "totalSteps": 1000, "clips": true, "precision": "F32"},
         "device": "cpu",
         "loss": null,
-        "profile": {"libtorch": "2.13.0", "threads": 1, "cpuCapability": "avx2"}}}"#;
+        "profile": {"libtorch": "2.13.0", "threads": 1, "cpuCapability": "avx2"},
+        "snapshotEvery": 50}}"#;
+    let seal = format!(
+        r#"{{"seal": {{"suite": "X25519", "publicKey": "{}"}}}}"#,
+        crate::own::base64(&[9; 32])
+    );
     let digest = format!(r#"{{"digest": "{}"}}"#, crate::own::base64(&[7; 32]));
     json!({
         "commands": [
             same::<Command>(assign),
+            same::<Command>(r#""halt""#),
             same::<Command>(r#""rollback""#),
             same::<Command>(r#"{"apply": 1056964608}"#),
             same::<Command>(r#""digest""#),
-            same::<Command>(r#""export""#),
+            same::<Command>(&seal),
+            same::<Command>(r#"{"part": 1}"#),
+            same::<Command>(r#"{"restore": 70000}"#),
             same::<Command>(r#""finish""#),
         ],
         "reports": [
             same::<Report>(r#""hello""#),
             same::<Report>(r#""ready""#),
+            same::<Report>(r#"{"halted": [0, 50, 61, 62]}"#),
+            same::<Report>(r#"{"heard": "forward"}"#),
             same::<Report>(r#"{"norms": [1065353216, 1056964608]}"#),
             same::<Report>(r#""applied""#),
             same::<Report>(r#""rolledBack""#),
             same::<Report>(r#"{"loss": {"loss": 2.302585092994046, "answers": 16, "correct": 3, "top5": 9}}"#),
+            same::<Report>(r#"{"sealed": 70016}"#),
+            same::<Report>(r#"{"took": 0}"#),
+            same::<Report>(r#""restored""#),
             same::<Report>(&digest),
             same::<Report>(
                 r#"{"failed": {"reason": "notFinite", "message": "the gradient is not finite"}}"#,
@@ -178,10 +191,15 @@ pub fn registration() -> Value {
             r#"{{"id": "{id}", "admissionKey": "MAA="}}"#
         )),
         "directory": same::<Directory>(&format!(
-            r#"{{"epoch": 7, "nodes": [
+            r#"{{"epoch": 7, "version": 3, "nodes": [
                 {{"id": "{id}", "url": "http://127.0.0.1:7000"}},
                 {{"id": "{id}", "url": "http://127.0.0.1:7001", "detail": {node}}}]}}"#
         )),
+        "head": same::<Head>(r#"{"term": 2, "checkpoint": 5, "step": 250}"#),
+        "advance": same::<Advance>(
+            r#"{"expected": {"term": 1, "checkpoint": 5, "step": 250},
+                "head": {"term": 2, "checkpoint": 5, "step": 250}}"#
+        ),
         "claims": same::<Claims>(&format!(r#"{{"claims": ["{key}"]}}"#)),
         "tokensRequest": same::<TokensRequest>(r#"{"blinded": ["AAEC"]}"#),
         "tokens": same::<Tokens>(r#"{"signatures": ["AAEC"]}"#),

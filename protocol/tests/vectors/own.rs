@@ -75,6 +75,7 @@ fn label_texts() -> Value {
         "generationKey": text(labels::GENERATION_KEY),
         "generationNext": text(labels::GENERATION_NEXT),
         "podSetup": text(labels::POD_SETUP),
+        "shardInfo": text(labels::SHARD_INFO),
         "admission": text(labels::ADMISSION),
     })
 }

@@ -1,0 +1,45 @@
+//! Relays that nothing seems to come through: for a while no way is drawn over them.
+//!
+//! A frozen relay stays in the directory until the platform notices. Lanes that work tell which relays
+//! are good; those that are only on silent lanes are passed over. Who can freeze relays of others thus
+//! drives traffic to its own for [`SHUNNED`], but not for longer.
+
+use crate::pool::Relay;
+use crate::ring::Ring;
+use mixnn_protocol::NodeId;
+use mixnn_transport::LaneId;
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+/// For so long.
+const SHUNNED: Duration = Duration::from_secs(60);
+
+/// Relays that are passed over, and until when.
+#[derive(Default)]
+pub(crate) struct Shunned(HashMap<NodeId, Instant>);
+
+impl Shunned {
+    /// Relays on these silent lanes are to be passed over, but for those on lanes that work.
+    pub(crate) fn suspect(&mut self, ring: &Ring, silent: &[LaneId], proven: &[LaneId]) {
+        let relays = |lanes: &[LaneId]| -> HashSet<NodeId> {
+            lanes.iter().flat_map(|lane| ring.way(*lane)).copied().collect()
+        };
+        let good = relays(proven);
+        let until = Instant::now() + SHUNNED;
+        self.0.retain(|relay, _| !good.contains(relay));
+        self.0.extend(relays(silent).difference(&good).map(|relay| (*relay, until)));
+    }
+
+    /// The relays that are left: all of them, if fewer than `hops` would be.
+    pub(crate) fn rest_of(&mut self, relays: &[Relay], hops: usize) -> Vec<Relay> {
+        let now = Instant::now();
+        self.0.retain(|_, until| *until > now);
+        let is_shunned = |relay: &&Relay| self.0.contains_key(&relay.reference.id);
+        let rest: Vec<Relay> = relays.iter().filter(|r| !is_shunned(r)).cloned().collect();
+        if rest.len() >= hops {
+            return rest;
+        }
+        self.0.clear();
+        relays.to_vec()
+    }
+}
