@@ -14,7 +14,7 @@ use mixnn_protocol::letter::{
 };
 use mixnn_protocol::sizes::cells_for;
 use mixnn_protocol::tensor::{Dtype, encoded_len};
-use mixnn_protocol::{Cover, LaneRole, NodeId, RelayRef, Secret, SystemRng, Token};
+use mixnn_protocol::{Cover, LaneRole, NodeId, Secret, SystemRng, Token};
 use mixnn_transport::{Endpoint, LaneId};
 use std::collections::{BTreeMap, HashMap};
 
