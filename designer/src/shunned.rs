@@ -4,6 +4,7 @@
 //! are good; those that are only on silent lanes are passed over. Who can freeze relays of others thus
 //! drives traffic to its own for [`SHUNNED`], but not for longer.
 
+use crate::deal::shuffle;
 use crate::pool::Relay;
 use crate::ring::Ring;
 use mixnn_protocol::NodeId;
@@ -30,16 +31,20 @@ impl Shunned {
         self.0.extend(relays(silent).difference(&good).map(|relay| (*relay, until)));
     }
 
-    /// The relays that are left: all of them, if fewer than `hops` would be.
+    /// The relays that are left. If fewer than `hops` would be, those suspected longest ago are forgiven.
     pub(crate) fn rest_of(&mut self, relays: &[Relay], hops: usize) -> Vec<Relay> {
         let now = Instant::now();
         self.0.retain(|_, until| *until > now);
-        let is_shunned = |relay: &&Relay| self.0.contains_key(&relay.reference.id);
-        let rest: Vec<Relay> = relays.iter().filter(|r| !is_shunned(r)).cloned().collect();
-        if rest.len() >= hops {
-            return rest;
+        let (mut shunned, mut rest): (Vec<&Relay>, Vec<&Relay>) =
+            relays.iter().partition(|r| self.0.contains_key(&r.reference.id));
+        shuffle(&mut shunned);
+        shunned.sort_by_key(|relay| self.0.get(&relay.reference.id).copied());
+        for relay in shunned {
+            if rest.len() < hops {
+                self.0.remove(&relay.reference.id);
+                rest.push(relay);
+            }
         }
-        self.0.clear();
-        relays.to_vec()
+        rest.into_iter().cloned().collect()
     }
 }

@@ -58,7 +58,7 @@ fn a_frozen_process_is_replaced() {
 /// Frozen relays hold valid cells back, until the ring has been drawn over others; then they let go.
 #[test]
 fn cells_that_are_held_back_and_released_later_change_nothing() {
-    let spec = Spec { relays: 4, ..spec() };
+    let spec = Spec { relays: 5, ..spec() };
     let more = ["--compare", "--stall", "1", "--liveness", "60"];
     let running = Running::start_with(&spec, &more);
     for (relay, times) in [("relay-1", 1), ("relay-2", 2)] {
