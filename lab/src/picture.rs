@@ -1,16 +1,17 @@
 //! The picture: accuracy of linkage against observed steps, for each regime.
 
-use crate::report::{ALL_LINKS, REGIMES, Report};
+use crate::report::{ALL_LINKS, CONTROLS, REGIMES, Report};
 use std::fmt::Write;
 
-const WIDTH: f64 = 720.0;
+const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 420.0;
 const LEFT: f64 = 70.0;
 const TOP: f64 = 48.0;
-const RIGHT: f64 = 190.0;
+const RIGHT: f64 = 230.0;
 const BOTTOM: f64 = 56.0;
 /// Told apart by colour-blind readers too (Okabe, Ito 2008).
-const COLOURS: [&str; 5] = ["#D55E00", "#E69F00", "#CC79A7", "#56B4E9", "#009E73"];
+const COLOURS: [&str; 7] =
+    ["#D55E00", "#E69F00", "#CC79A7", "#56B4E9", "#009E73", "#0072B2", "#7F7F7F"];
 
 /// An SVG of the best watching attacker at each number of steps, with k lanes.
 pub fn svg(report: &Report, k: usize) -> String {
@@ -29,9 +30,11 @@ pub fn svg(report: &Report, k: usize) -> String {
     let _ = head(&mut out, k, &steps, x, y);
     // Labels beside the last points, moved apart where they would touch.
     let mut labels: Vec<(f64, usize)> = Vec::new();
-    for (r, regime) in REGIMES.iter().enumerate() {
+    let regimes: Vec<String> =
+        REGIMES.into_iter().chain(CONTROLS).map(crate::sim::Regime::name).collect();
+    for (r, regime) in regimes.iter().enumerate() {
         let best = |s: usize| {
-            let rows = of_k().filter(|row| row.regime == regime.name() && row.steps == s);
+            let rows = of_k().filter(|row| row.regime == *regime && row.steps == s);
             rows.max_by(|a, b| a.accuracy.total_cmp(&b.accuracy))
         };
         let points: Vec<_> = steps.iter().filter_map(|&s| Some((s, best(s)?))).collect();
@@ -68,7 +71,7 @@ pub fn svg(report: &Report, k: usize) -> String {
             WIDTH - RIGHT + 12.0,
             at + 4.0,
             COLOURS[r],
-            REGIMES[r].name()
+            regimes[r]
         );
     }
     out + "</svg>\n"
@@ -103,7 +106,7 @@ fn head(
         out,
         r##"<line x1="{LEFT}" x2="{right}" y1="{blind:.1}" y2="{blind:.1}" stroke="#404040" stroke-dasharray="5 4"/><text x="{:.1}" y="{:.1}" fill="#404040">blind guess, 1/{k}</text>"##,
         LEFT + 6.0,
-        blind - 6.0
+        blind + 16.0
     )?;
     for &s in steps {
         writeln!(

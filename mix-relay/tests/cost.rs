@@ -16,6 +16,9 @@ use mixnn_transport::Limits;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+/// Cells in flight of each lane.
+const QUOTA: u32 = 64;
+
 fn given(name: &str, default: u32) -> u32 {
     std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
 }
@@ -59,7 +62,7 @@ fn sixty_four_lanes() {
     let (lanes, period) = (given("LANES", 64), given("PERIOD", 10_000));
     let seconds = given("SECONDS", 60);
     let (from, to) = (Node::start(), Node::start());
-    let relay = RunningRelay::start(Limits::default());
+    let relay = RunningRelay::start_with(Limits::default(), 1 << 30);
     let nodes: HashMap<_, _> =
         [(relay.reference.id, relay.url.clone()), (to.id, to.url.clone())].into();
     relay.set_directory(&nodes);
@@ -67,9 +70,9 @@ fn sixty_four_lanes() {
     let start = WallClock::system().seconds(Instant::now()) + 5;
     let cover = Some(Cover { period, start, stop: start + seconds });
     for lane in 0..lanes {
-        let keys = draw_covered(&from, to.id, &[&relay], &[], 200, cover);
+        let keys = draw_covered(&from, to.id, &[&relay], &[], QUOTA, cover);
         to.endpoint.install_receive(lane, keys.receiving);
-        from.endpoint.install_send(lane, keys.sending, 200);
+        from.endpoint.install_send(lane, keys.sending, QUOTA);
     }
     std::thread::sleep(Duration::from_secs(10));
     let (begun, used) = (Instant::now(), cpu("relay"));
@@ -81,14 +84,18 @@ fn sixty_four_lanes() {
     println!("after {seconds} s: {:.0} MiB", memory());
     let text = relay.counters.encode();
     let late = |share| {
-        let (low, high) = quantile(&text, "cover_late_seconds", share);
+        let (low, high) = quantile(&text, "mixnn_cover_late_seconds", share);
         format!("{:.2} to {:.2} ms", low * 1e3, high * 1e3)
     };
     println!("{lanes} lanes, a slot of a sender every {period} us, {seconds} s");
     println!("CPU of the relay's thread: {:.1} % of a core", share * 100.0);
     println!("slots late: median {}, p99 {}, p99.9 {}", late(0.5), late(0.99), late(0.999));
-    for name in ["cover_cells_total", "cover_blocked_total", "cover_missed_total"] {
+    for name in ["mixnn_cover_cells_total", "mixnn_cover_blocked_total", "mixnn_cover_missed_total"]
+    {
         println!("{}", text.lines().find(|l| l.starts_with(name)).unwrap_or(name));
     }
-    println!("{}", text.lines().filter(|l| l.starts_with("drops")).collect::<Vec<_>>().join("\n"));
+    println!(
+        "{}",
+        text.lines().filter(|l| l.starts_with("mixnn_drops")).collect::<Vec<_>>().join("\n")
+    );
 }

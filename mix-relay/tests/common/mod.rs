@@ -46,10 +46,15 @@ pub struct RunningRelay {
 
 impl RunningRelay {
     pub fn start(limits: Limits) -> Self {
+        Self::start_with(limits, 64 << 20)
+    }
+
+    /// With so many bytes for lanes.
+    pub fn start_with(limits: Limits, memory: usize) -> Self {
         let listener = listener();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let id = NodeId::random(&mut SystemRng);
-        let mut core = RelayCore::new(Suite::X25519, Budget::new(64 << 20));
+        let mut core = RelayCore::new(Suite::X25519, Budget::new(memory));
         core.admit(id, admission_key());
         let reference = RelayRef { id, key: core.public_key().clone() };
         let counters = Arc::new(Counters::default());
