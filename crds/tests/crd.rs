@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use mixnn_model::{DatasetSpec, Labels, SentenceTask, Shape};
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
@@ -26,18 +27,20 @@ fn every_example_is_a_model() {
     for entry in std::fs::read_dir(root().join("examples")).unwrap() {
         let path = entry.unwrap().path();
         let model = mixnn_crds::parse_file(&path).unwrap();
-        let sample = mixnn_model::Shape::new([1, 28, 28]).unwrap();
         let spec = model.spec;
-        mixnn_model::Model::new(
-            spec.layers,
-            spec.training,
-            &sample,
-            &mixnn_model::Labels::Class { classes: 10 },
-        )
-        .unwrap();
+        let dataset = &spec.training.dataset;
+        let sample = dataset.declared_shape().unwrap_or_else(|| Shape::new([1, 28, 28]).unwrap());
+        let labels = match dataset {
+            DatasetSpec::Sentences(s) if s.task == SentenceTask::NextToken => {
+                Labels::Tokens { length: s.length as usize, vocabulary: 69 }
+            }
+            DatasetSpec::Sentences(_) => Labels::Class { classes: 4 },
+            _ => Labels::Class { classes: 10 },
+        };
+        mixnn_model::Model::new(spec.layers, spec.training, &sample, &labels).unwrap();
         seen += 1;
     }
-    assert!(seen >= 3);
+    assert!(seen >= 6);
 }
 
 fn refusal(text: &str) -> String {

@@ -79,10 +79,31 @@ impl InMemory {
             Arc::new(Block { samples, targets })
         };
         let parts = pixels.chunks(sample * per_block).zip(classes.chunks(per_block));
-        let blocks: Vec<_> = parts.map(block).collect();
+        Self::of(parts.map(block).collect(), 1)
+    }
+
+    /// Sequences of `sample` tokens with `target` tokens (or classes) each, in blocks of `per_block`
+    /// samples.
+    pub(crate) fn tokens(
+        tokens: &[u32],
+        targets: &[u32],
+        [sample, target]: [usize; 2],
+        per_block: usize,
+    ) -> Self {
+        let block = |(tokens, targets): (&[u32], &[u32])| {
+            let (samples, targets) = (Raw::U32(tokens.to_vec()), Raw::U32(targets.to_vec()));
+            Arc::new(Block { samples, targets })
+        };
+        let parts = tokens.chunks(sample * per_block).zip(targets.chunks(target * per_block));
+        Self::of(parts.map(block).collect(), target)
+    }
+
+    /// Blocks whose samples have `target` numbers to be told each.
+    fn of(blocks: Vec<Arc<Block>>, target: usize) -> Self {
+        let bytes = |raw: &Raw| raw.len() * if matches!(raw, Raw::U8(_)) { 1 } else { 4 };
         let size = |b: &Arc<Block>| BlockSize {
-            samples: b.targets.len() as u32,
-            bytes: (b.samples.len() + b.targets.len()) as u64,
+            samples: (b.targets.len() / target) as u32,
+            bytes: (bytes(&b.samples) + bytes(&b.targets)) as u64,
         };
         Self { sizes: blocks.iter().map(size).collect(), blocks }
     }

@@ -1,20 +1,21 @@
 //! From a model's `dataset` to data sets that can be read.
 
-use crate::block::{InMemory, Kept, Source};
-use crate::dataset::{Dataset, Kinds, Split};
+use crate::block::{Kept, Source};
+use crate::dataset::{Dataset, Kinds};
 use crate::formats::columns::Columns;
 use crate::formats::csv::Csv;
 use crate::formats::images::Pictures;
 use crate::formats::parquet::Parquet;
 use crate::formats::tokens::Tokens;
 use crate::formats::words::Words;
+use crate::generated::generate;
 use crate::split::Held;
 use crate::store::Store;
 use crate::transform::{Normalisation, Transform};
-use crate::{DataError, Place, digits, idx};
+use crate::{DataError, Place, digits, idx, sentences, shapes};
 use mixnn_model::{
-    AugmentSpec, ColumnsSpec, CsvSpec, DataSource, DatasetSpec, DigitsSpec, FilesSpec, IdxSpec,
-    ImagesSpec, Labels, ParquetSpec, Shape, TargetSpec, TokenFormat, TokensSpec, TrainingSpec,
+    AugmentSpec, ColumnsSpec, CsvSpec, DataSource, DatasetSpec, FilesSpec, IdxSpec, ImagesSpec,
+    Labels, ParquetSpec, SentenceTask, Shape, TargetSpec, TokenFormat, TokensSpec, TrainingSpec,
 };
 use std::sync::Arc;
 
@@ -41,7 +42,7 @@ pub struct Data {
     /// How many different tokens samples hold, if they are made of tokens.
     pub vocabulary: Option<usize>,
     /// What samples are labelled with.
-    labels: Labels,
+    pub(crate) labels: Labels,
     /// Names of the classes, if they have any.
     pub class_names: Vec<String>,
 }
@@ -75,6 +76,13 @@ pub fn place_of(
 pub fn declared(spec: &DatasetSpec) -> Option<(Shape, Labels)> {
     let labels = match spec {
         DatasetSpec::Digits(_) => Labels::Class { classes: digits::CLASSES },
+        DatasetSpec::Shapes(_) => Labels::Class { classes: shapes::CLASSES },
+        DatasetSpec::Sentences(s) => match s.task {
+            SentenceTask::Topic => Labels::Class { classes: sentences::TOPICS },
+            SentenceTask::NextToken => {
+                Labels::Tokens { length: s.length as usize, vocabulary: sentences::VOCABULARY }
+            }
+        },
         DatasetSpec::Idx(_) => return None,
         DatasetSpec::Images(images) => Labels::Class { classes: images.classes as usize },
         DatasetSpec::Csv(csv) => column_labels(&csv.columns),
@@ -124,37 +132,20 @@ impl Data {
         place: Option<&Place>,
         progress: Progress<'_>,
     ) -> Result<Self, DataError> {
-        if let DatasetSpec::Digits(digits) = spec {
-            return Ok(generated(digits));
+        if let Some(data) = generate(spec) {
+            return Ok(data);
         }
         let store = Store::open(place.ok_or(DataError::NoPlace(spec.name()))?)?;
         match spec {
-            DatasetSpec::Digits(digits) => Ok(generated(digits)),
+            DatasetSpec::Digits(_) | DatasetSpec::Shapes(_) | DatasetSpec::Sentences(_) => {
+                Err(DataError::Mismatch("generated data have no files".into()))
+            }
             DatasetSpec::Idx(idx) => of_idx(&store, idx),
             DatasetSpec::Images(images) => of_images(&store, images),
             DatasetSpec::Csv(csv) => of_csv(&store, csv, progress),
             DatasetSpec::Parquet(parquet) => of_parquet(&store, parquet),
             DatasetSpec::Tokens(tokens) => of_tokens(&store, tokens, progress),
         }
-    }
-}
-
-fn generated(spec: &DigitsSpec) -> Data {
-    let sample = digits::SIDE * digits::SIDE;
-    let of = |split, n: u32| {
-        let made = digits::generate(spec.seed, split, n as usize);
-        let per_block = crate::block::per_block(sample);
-        let source = InMemory::pictures(&made.pixels, &made.labels, sample, per_block);
-        let mut transform = Transform::none(vec![1, digits::SIDE, digits::SIDE]);
-        transform.norms = vec![digits::NORMALISATION];
-        Arc::new(Dataset::new(Arc::new(source), transform, Kinds::CLASSES))
-    };
-    Data {
-        train: of(Split::Train, spec.train),
-        test: of(Split::Test, spec.test),
-        vocabulary: None,
-        labels: Labels::Class { classes: digits::CLASSES },
-        class_names: Vec::new(),
     }
 }
 

@@ -22,7 +22,8 @@ mod training;
 pub use dataset::{
     AugmentSpec, Channels, ClassTarget, ColumnsSpec, CsvSpec, DataSource, DatasetSpec, DigitsSpec,
     FilesSpec, Fit, IdxSpec, ImagesSpec, ObjectStoreSource, ParquetSpec, RealTarget, SecretRef,
-    TargetSpec, TextSpec, TokenFormat, TokensSpec, VolumeSource,
+    SentenceTask, SentencesSpec, ShapesSpec, TargetSpec, TextSpec, TokenFormat, TokensSpec,
+    VolumeSource,
 };
 pub use error::{ModelError, ModelErrors};
 pub use labels::Labels;

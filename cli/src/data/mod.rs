@@ -133,7 +133,7 @@ fn open(args: &DataArgs) -> anyhow::Result<(DatasetSpec, Option<Place>, Data)> {
         }
         None => (guess(args.data.as_ref())?, args.data.clone()),
     };
-    let place = if matches!(spec, DatasetSpec::Digits(_)) { None } else { place };
+    let place = if spec.is_generated() { None } else { place };
     let spinner = spin("reading data");
     let data = Data::open(&spec, place.as_ref(), &mut |reading| {
         spinner

@@ -116,12 +116,19 @@ impl DatasetSpec {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Digits(_) => "digits",
+            Self::Shapes(_) => "shapes",
+            Self::Sentences(_) => "sentences",
             Self::Idx(_) => "idx",
             Self::Images(_) => "images",
             Self::Csv(_) => "csv",
             Self::Parquet(_) => "parquet",
             Self::Tokens(_) => "tokens",
         }
+    }
+
+    /// Whether the data are generated: they have no files.
+    pub const fn is_generated(&self) -> bool {
+        matches!(self, Self::Digits(_) | Self::Shapes(_) | Self::Sentences(_))
     }
 
     /// All that is wrong, without looking at a file.
@@ -131,6 +138,15 @@ impl DatasetSpec {
             Self::Digits(d) => {
                 check.within(d.train, 1, 10_000_000, "digits.train");
                 check.within(d.test, 1, 10_000_000, "digits.test");
+            }
+            Self::Shapes(d) => {
+                check.within(d.train, 1, 10_000_000, "shapes.train");
+                check.within(d.test, 1, 10_000_000, "shapes.test");
+            }
+            Self::Sentences(d) => {
+                check.within(d.train, 1, 10_000_000, "sentences.train");
+                check.within(d.test, 1, 10_000_000, "sentences.test");
+                check.within(d.length, 13, 4096, "sentences.length");
             }
             Self::Idx(d) => {
                 check.within(d.classes, 2, 256, "idx.classes");
@@ -166,6 +182,8 @@ impl DatasetSpec {
     pub fn declared_shape(&self) -> Option<Shape> {
         let shape = match self {
             Self::Digits(_) => Shape::new([1, 28, 28]),
+            Self::Shapes(_) => Shape::new([3, 32, 32]),
+            Self::Sentences(d) => Shape::tokens(d.length as usize, 69),
             Self::Idx(_) => return None,
             Self::Images(d) => {
                 Shape::new([d.channels.count(), d.size[0] as usize, d.size[1] as usize])

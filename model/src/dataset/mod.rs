@@ -2,12 +2,14 @@
 
 mod check;
 mod files;
+mod generated;
 mod images;
 mod source;
 mod table;
 mod tokens;
 
 pub use files::FilesSpec;
+pub use generated::{SentenceTask, SentencesSpec, ShapesSpec};
 pub use images::{AugmentSpec, Channels, Fit, IdxSpec, ImagesSpec};
 pub use source::{DataSource, ObjectStoreSource, SecretRef, VolumeSource};
 pub use table::{ClassTarget, ColumnsSpec, CsvSpec, ParquetSpec, RealTarget, TargetSpec, TextSpec};
@@ -22,6 +24,10 @@ use serde::{Deserialize, Serialize};
 pub enum DatasetSpec {
     /// Generated digits, 28 x 28 grey, ten classes: nothing to download.
     Digits(DigitsSpec),
+    /// Generated colour pictures, 3 x 32 x 32, of ten shapes: nothing to download.
+    Shapes(ShapesSpec),
+    /// Generated sentences of 69 words about four topics: nothing to download.
+    Sentences(SentencesSpec),
     /// Files of the MNIST family in IDX format.
     Idx(IdxSpec),
     /// Folders of PNG or JPEG pictures, one folder a class (torchvision's `ImageFolder`).
