@@ -4,9 +4,8 @@
 //! The same on every machine: only `+ - * /` and square roots on f32, and ChaCha8 streams, one for
 //! each sample. Made to be hard for a linear model, whose accuracy stays far below LeNet-5's.
 
+use crate::chance::Chance;
 use crate::{Normalisation, Split};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// Side of a picture.
 pub const SIDE: usize = 28;
@@ -175,7 +174,7 @@ pub fn generate(seed: u64, split: Split, n: usize) -> Digits {
 }
 
 fn sample(seed: u64, split: Split, i: u64) -> ([u8; SIDE * SIDE], u8) {
-    let mut hand = Hand::new(seed, split, i);
+    let mut hand = Chance::new("", seed, split, i);
     let label = hand.below(CLASSES);
     let ways = HANDS[label];
     let strokes = ways[hand.below(ways.len())];
@@ -183,7 +182,7 @@ fn sample(seed: u64, split: Split, i: u64) -> ([u8; SIDE * SIDE], u8) {
     let width = 0.9 + 0.9 * hand.unit();
     let mut ink = [0.0_f32; SIDE * SIDE];
     for stroke in strokes {
-        let points: Vec<Point> = stroke.iter().map(|p| map.apply(hand.shaken(*p))).collect();
+        let points: Vec<Point> = stroke.iter().map(|p| map.apply(shaken(&mut hand, *p))).collect();
         draw(&mut ink, &smooth(&points), width);
     }
     // A speck or two, as on scanned paper.
@@ -200,36 +199,8 @@ fn sample(seed: u64, split: Split, i: u64) -> ([u8; SIDE * SIDE], u8) {
     (ink.map(pixel), label as u8)
 }
 
-/// One sample's randomness.
-struct Hand(ChaCha8Rng);
-
-impl Hand {
-    fn new(seed: u64, split: Split, i: u64) -> Self {
-        let mut key = [0; 32];
-        key[..8].copy_from_slice(&seed.to_le_bytes());
-        key[8] = u8::from(split == Split::Test);
-        let mut rng = ChaCha8Rng::from_seed(key);
-        rng.set_stream(i);
-        Self(rng)
-    }
-
-    /// Uniform in 0..1, with 24 bits.
-    fn unit(&mut self) -> f32 {
-        (self.0.next_u32() >> 8) as f32 / (1 << 24) as f32
-    }
-
-    /// Uniform in -w..w.
-    fn within(&mut self, w: f32) -> f32 {
-        (2.0 * self.unit() - 1.0) * w
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        ((u64::from(self.0.next_u32()) * n as u64) >> 32) as usize
-    }
-
-    fn shaken(&mut self, [x, y]: Point) -> Point {
-        [x + self.within(0.06), y + self.within(0.06)]
-    }
+fn shaken(hand: &mut Chance, [x, y]: Point) -> Point {
+    [x + hand.within(0.06), y + hand.within(0.06)]
 }
 
 /// From the unit square to the picture.
@@ -239,7 +210,7 @@ struct Affine {
 }
 
 impl Affine {
-    fn random(hand: &mut Hand) -> Self {
+    fn random(hand: &mut Chance) -> Self {
         // cos and sin of 2 atan(t), without either: up to 28 degrees.
         let t = hand.within(0.25);
         let (cos, sin) = ((1.0 - t * t) / (1.0 + t * t), 2.0 * t / (1.0 + t * t));

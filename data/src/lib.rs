@@ -13,6 +13,7 @@
 
 mod batch;
 mod block;
+mod chance;
 mod dataset;
 pub mod digits;
 mod error;

@@ -5,8 +5,7 @@
 //! the next word, it has to know word order and remember the topic.
 
 use crate::Split;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use crate::chance::Chance;
 
 /// What sentences are about.
 pub const TOPIC_NAMES: [&str; TOPICS] = ["sea", "kitchen", "forest", "music"];
@@ -104,10 +103,10 @@ const PLACES: (u32, u32) = (11, 2);
 pub fn topics(seed: u64, split: Split, n: usize, length: usize) -> (Vec<u32>, Vec<u32>) {
     let (mut tokens, mut labels) = (Vec::with_capacity(n * length), Vec::with_capacity(n));
     for i in 0..n {
-        let mut draw = Draw::new(seed, split, i as u64);
-        let topic = draw.below(TOPICS as u32);
+        let mut author = Author::new(seed, split, i as u64);
+        let topic = author.below(TOPICS as u32);
         let mut text = Vec::with_capacity(length);
-        draw.sentence(topic, &mut text);
+        author.sentence(topic, &mut text);
         text.resize(length, PADDING);
         tokens.extend(text);
         labels.push(topic);
@@ -121,11 +120,11 @@ pub fn topics(seed: u64, split: Split, n: usize, length: usize) -> (Vec<u32>, Ve
 pub fn running(seed: u64, split: Split, n: usize, length: usize) -> (Vec<u32>, Vec<u32>) {
     let (mut tokens, mut next) = (Vec::with_capacity(n * length), Vec::with_capacity(n * length));
     for i in 0..n {
-        let mut draw = Draw::new(seed, split, i as u64);
-        let topic = draw.below(TOPICS as u32);
+        let mut author = Author::new(seed, split, i as u64);
+        let topic = author.below(TOPICS as u32);
         let mut text = Vec::with_capacity(length + 16);
         while text.len() <= length {
-            draw.sentence(topic, &mut text);
+            author.sentence(topic, &mut text);
         }
         tokens.extend_from_slice(&text[..length]);
         next.extend_from_slice(&text[1..=length]);
@@ -133,22 +132,16 @@ pub fn running(seed: u64, split: Split, n: usize, length: usize) -> (Vec<u32>, V
     (tokens, next)
 }
 
-/// One sample's randomness.
-struct Draw(ChaCha8Rng);
+/// Writes sentences.
+struct Author(Chance);
 
-impl Draw {
+impl Author {
     fn new(seed: u64, split: Split, i: u64) -> Self {
-        let mut key = [0; 32];
-        key[..8].copy_from_slice(&seed.to_le_bytes());
-        key[8..20].copy_from_slice(b"sentences v1");
-        key[31] = u8::from(split == Split::Test);
-        let mut rng = ChaCha8Rng::from_seed(key);
-        rng.set_stream(i);
-        Self(rng)
+        Self(Chance::new("sentences", seed, split, i))
     }
 
     fn below(&mut self, n: u32) -> u32 {
-        (u64::from(self.0.next_u32()) * u64::from(n) >> 32) as u32
+        self.0.below(n as usize) as u32
     }
 
     fn one_of(&mut self, (first, count): (u32, u32)) -> u32 {

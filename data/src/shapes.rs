@@ -4,9 +4,8 @@
 //! one colour to another, with noise. The same on every machine: only `+ - * /` on f32, and ChaCha8
 //! streams, one for each sample.
 
+use crate::chance::Chance;
 use crate::{Normalisation, Split};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// Side of a picture.
 pub const SIDE: usize = 32;
@@ -31,27 +30,27 @@ pub fn generate(seed: u64, split: Split, n: usize) -> Shapes {
     let mut out =
         Shapes { pixels: Vec::with_capacity(n * CHANNELS * SIDE * SIDE), labels: Vec::new() };
     for i in 0..n {
-        let label = picture(&mut Draw::new(seed, split, i as u64), &mut out.pixels);
+        let label = picture(&mut Chance::new("shapes", seed, split, i as u64), &mut out.pixels);
         out.labels.push(label);
     }
     out
 }
 
-fn picture(draw: &mut Draw, pixels: &mut Vec<u8>) -> u8 {
-    let class = draw.below(CLASSES as u32) as u8;
-    let radius = 6.0 + 7.0 * draw.unit();
+fn picture(chance: &mut Chance, pixels: &mut Vec<u8>) -> u8 {
+    let class = chance.below(CLASSES) as u8;
+    let radius = 6.0 + 7.0 * chance.unit();
     let room = SIDE as f32 - 2.0 * radius;
-    let [x0, y0] = [0; 2].map(|_| radius + room * draw.unit());
-    let (from, to) = (draw.colour(), draw.colour());
-    let ink = draw.colour_unlike(from, to);
-    let noise = 0.02 + 0.1 * draw.unit();
+    let [x0, y0] = [0; 2].map(|_| radius + room * chance.unit());
+    let (from, to) = (colour(chance), colour(chance));
+    let ink = colour_unlike(chance, from, to);
+    let noise = 0.02 + 0.1 * chance.unit();
     for channel in 0..CHANNELS {
         for y in 0..SIDE {
             for x in 0..SIDE {
                 let (u, v) = ((x as f32 - x0) / radius, (y as f32 - y0) / radius);
                 let ground = from[channel] + (to[channel] - from[channel]) * y as f32 / SIDE as f32;
                 let value = if is_inside(class, u, v) { ink[channel] } else { ground };
-                let noisy = value + noise * (2.0 * draw.unit() - 1.0);
+                let noisy = value + chance.within(noise);
                 pixels.push((noisy.clamp(0.0, 1.0) * 255.0) as u8);
             }
         }
@@ -68,52 +67,28 @@ fn is_inside(class: u8, u: f32, v: f32) -> bool {
         1 => (0.4..=1.0).contains(&square),
         2 => largest <= 0.85,
         3 => (0.5..=0.9).contains(&largest),
-        4 => b <= 0.9 && a <= (v + 0.9) / 2.0,
+        4 => b <= 0.9 && a <= f32::midpoint(v, 0.9),
         5 => largest <= 0.95 && a.min(b) <= 0.28,
         6 => largest <= 0.9 && (a - b).abs() <= 0.35,
-        7 => largest <= 0.9 && ((v + 1.0) * 2.5) as u32 % 2 == 0,
-        8 => largest <= 0.9 && ((u + 1.0) * 2.5) as u32 % 2 == 0,
+        7 => largest <= 0.9 && (((v + 1.0) * 2.5) as u32).is_multiple_of(2),
+        8 => largest <= 0.9 && (((u + 1.0) * 2.5) as u32).is_multiple_of(2),
         _ => a + b <= 1.0,
     }
 }
 
-/// One sample's randomness.
-struct Draw(ChaCha8Rng);
+fn colour(chance: &mut Chance) -> [f32; CHANNELS] {
+    [0; CHANNELS].map(|_| chance.unit())
+}
 
-impl Draw {
-    fn new(seed: u64, split: Split, i: u64) -> Self {
-        let mut key = [0; 32];
-        key[..8].copy_from_slice(&seed.to_le_bytes());
-        key[8..17].copy_from_slice(b"shapes v1");
-        key[31] = u8::from(split == Split::Test);
-        let mut rng = ChaCha8Rng::from_seed(key);
-        rng.set_stream(i);
-        Self(rng)
-    }
-
-    /// From 0, below 1.
-    fn unit(&mut self) -> f32 {
-        (self.0.next_u32() >> 8) as f32 / (1 << 24) as f32
-    }
-
-    fn below(&mut self, n: u32) -> u32 {
-        (u64::from(self.0.next_u32()) * u64::from(n) >> 32) as u32
-    }
-
-    fn colour(&mut self) -> [f32; CHANNELS] {
-        [0; CHANNELS].map(|_| self.unit())
-    }
-
-    /// A colour that can be told from both.
-    fn colour_unlike(&mut self, a: [f32; CHANNELS], b: [f32; CHANNELS]) -> [f32; CHANNELS] {
-        let distance = |c: [f32; CHANNELS], d: [f32; CHANNELS]| -> f32 {
-            c.iter().zip(d).map(|(c, d)| (c - d).abs()).sum()
-        };
-        loop {
-            let colour = self.colour();
-            if distance(colour, a) > 0.6 && distance(colour, b) > 0.6 {
-                return colour;
-            }
+/// A colour that can be told from both.
+fn colour_unlike(chance: &mut Chance, a: [f32; CHANNELS], b: [f32; CHANNELS]) -> [f32; CHANNELS] {
+    let distance = |c: [f32; CHANNELS], d: [f32; CHANNELS]| -> f32 {
+        c.iter().zip(d).map(|(c, d)| (c - d).abs()).sum()
+    };
+    loop {
+        let found = colour(chance);
+        if distance(found, a) > 0.6 && distance(found, b) > 0.6 {
+            return found;
         }
     }
 }

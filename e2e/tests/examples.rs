@@ -33,13 +33,10 @@ fn accuracy(result: &Value) -> f64 {
 
 #[test]
 fn resnet20() {
-    let small = [
-        ("train: 4000, test: 1000", "train: 640, test: 200"),
-        ("epochs: 3", "epochs: 2"),
-        ("batchSize: 64", "batchSize: 32"),
-    ];
+    // It learns nothing for its first epoch: fewer samples would not do.
+    let small = [("train: 4000, test: 1000", "train: 4000, test: 200"), ("epochs: 3", "epochs: 2")];
     let result = example("resnet20.yaml", &small);
-    assert!(accuracy(&result) > 0.15, "chance is 0.1: {result:#}");
+    assert!(accuracy(&result) > 0.4, "chance is 0.1: {result:#}");
 }
 
 #[test]
