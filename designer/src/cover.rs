@@ -72,6 +72,17 @@ impl CoverPlan {
         MARGIN + MARGIN_LETTER * letters as u32
     }
 
+    /// Half as fast: the relays or layers could not keep up. Gives the cells a second, or nothing if it
+    /// is as slow as it may be.
+    pub(crate) fn slow_down(&mut self) -> Option<u32> {
+        let period = self.bulk.period * 2;
+        if period * CONTROL > Cover::MAX_PERIOD {
+            return None;
+        }
+        self.bulk.period = period;
+        Some(self.cells_per_second(LaneRole::Forward))
+    }
+
     /// The cover of a lane of this role.
     pub(crate) fn of(&self, role: LaneRole) -> Cover {
         match Class::of(role) {
@@ -154,6 +165,14 @@ mod tests {
         assert_eq!(plan.of(LaneRole::Report).period, 10_000);
         let slowest = Some(CoverRate::Fixed { cells_per_second: 1 });
         let plan = CoverPlan::new(&relays(slowest), 5, None).expect("covered");
+        assert!(LaneRole::ALL.iter().all(|role| plan.of(*role).is_valid()));
+    }
+
+    #[test]
+    fn it_slows_down_to_a_bound() {
+        let mut plan = CoverPlan::new(&relays(None), 5, Some(2.0)).expect("covered");
+        assert_eq!(plan.slow_down(), Some(250));
+        while plan.slow_down().is_some() {}
         assert!(LaneRole::ALL.iter().all(|role| plan.of(*role).is_valid()));
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct Leases {
     /// For each lane its crossing relay, and its name there.
     lanes: HashMap<LaneId, (RelayRef, Secret)>,
     said: Option<Instant>,
+    /// Of lanes that were drawn anew: the old ones are to end.
+    old: Vec<(RelayRef, Secret)>,
 }
 
 /// When lanes end that are set up or renewed now: the same edge for all of a pool's.
@@ -35,22 +37,26 @@ impl Leases {
     /// Takes down the lease of a lane that has been drawn.
     pub(crate) fn keep(&mut self, lane: LaneId, lease: Option<(RelayRef, Secret)>) {
         if let Some(lease) = lease {
-            self.lanes.insert(lane, lease);
+            self.old.extend(self.lanes.insert(lane, lease));
             self.said.get_or_insert_with(Instant::now);
         }
     }
 
-    /// Renews all leases when it is time to.
+    /// Renews all leases when it is time to, and ends those of lanes that were drawn anew.
     pub(crate) fn tend(
         &mut self,
         pool: &Pool,
         hops: usize,
         endpoint: &Endpoint,
     ) -> Result<(), DesignerError> {
+        let old = std::mem::take(&mut self.old);
+        say(old.iter(), pool, hops, endpoint, last())?;
         if self.said.is_none_or(|said| said.elapsed() < RENEW) {
             return Ok(());
         }
-        self.say(pool, hops, endpoint, next_stop(WallClock::system().seconds(Instant::now())))
+        self.said = Some(Instant::now());
+        let stop = next_stop(WallClock::system().seconds(Instant::now()));
+        say(self.lanes.values(), pool, hops, endpoint, stop)
     }
 
     /// Ends all lanes, at the same edge.
@@ -60,53 +66,54 @@ impl Leases {
         hops: usize,
         endpoint: &Endpoint,
     ) -> Result<(), DesignerError> {
-        if self.said.is_none() {
-            return Ok(());
-        }
-        let stop = WallClock::system().seconds(Instant::now() + LAST) + 1;
-        self.say(pool, hops, endpoint, stop)
+        say(self.lanes.values().chain(&self.old), pool, hops, endpoint, last())
     }
+}
 
-    /// One letter for each lane, each on a way of its own, in random order.
-    fn say(
-        &mut self,
-        pool: &Pool,
-        hops: usize,
-        endpoint: &Endpoint,
-        stop: u32,
-    ) -> Result<(), DesignerError> {
-        self.said = Some(Instant::now());
-        let mut posts: Vec<(&RelayRef, &Secret, Vec<RelayRef>)> = Vec::new();
-        for (relay, name) in self.lanes.values() {
-            // A relay that is gone has no lanes.
-            if !pool.has(relay.id) {
-                continue;
-            }
+/// The edge at which lanes end to which it is said now.
+fn last() -> u32 {
+    WallClock::system().seconds(Instant::now() + LAST) + 1
+}
+
+/// Moves stops: one letter for each lane, each on a way of its own, in random order.
+fn say<'a>(
+    leases: impl Iterator<Item = &'a (RelayRef, Secret)>,
+    pool: &Pool,
+    hops: usize,
+    endpoint: &Endpoint,
+    stop: u32,
+) -> Result<(), DesignerError> {
+    // A relay that is gone has no lanes.
+    let there = leases.filter(|(relay, _)| pool.has(relay.id));
+    let mut posts: Vec<(&RelayRef, &Secret, Vec<RelayRef>)> = there
+        .map(|(relay, name)| {
             let way = letter_way(&pool.relays, hops, Some(relay.id));
-            let way = pool.references(&way);
-            posts.push((relay, name, way));
-        }
-        shuffle(&mut posts);
-        let needed: Vec<NodeId> = posts
-            .iter()
-            .flat_map(|(relay, _, way)| way.iter().map(|r| r.id).chain([relay.id]))
-            .collect();
-        let mut stock: HashMap<NodeId, Vec<Token>> = HashMap::new();
-        for (id, token) in needed.iter().zip(pool.tokens(&needed)?) {
-            stock.entry(*id).or_default().push(token);
-        }
-        for (relay, name, way) in posts {
-            let mut admit = |id: NodeId| stock.get_mut(&id)?.pop();
-            // Bought above, one for each.
-            let Some(token) = admit(relay.id) else { continue };
-            let lease = Lease { name: name.clone(), stop };
-            let letter = lease.seal(relay, &token, &mut SystemRng)?;
-            let first = way.first().map_or(relay.id, |r| r.id);
-            let letter = route(letter, relay.id, &way, &mut SystemRng, &mut admit)?;
-            endpoint.letter(first, letter);
-        }
-        Ok(())
+            (relay, name, pool.references(&way))
+        })
+        .collect();
+    if posts.is_empty() {
+        return Ok(());
     }
+    shuffle(&mut posts);
+    let needed: Vec<NodeId> = posts
+        .iter()
+        .flat_map(|(relay, _, way)| way.iter().map(|r| r.id).chain([relay.id]))
+        .collect();
+    let mut stock: HashMap<NodeId, Vec<Token>> = HashMap::new();
+    for (id, token) in needed.iter().zip(pool.tokens(&needed)?) {
+        stock.entry(*id).or_default().push(token);
+    }
+    for (relay, name, way) in posts {
+        let mut admit = |id: NodeId| stock.get_mut(&id)?.pop();
+        // Bought above, one for each.
+        let Some(token) = admit(relay.id) else { continue };
+        let lease = Lease { name: name.clone(), stop };
+        let letter = lease.seal(relay, &token, &mut SystemRng)?;
+        let first = way.first().map_or(relay.id, |r| r.id);
+        let letter = route(letter, relay.id, &way, &mut SystemRng, &mut admit)?;
+        endpoint.letter(first, letter);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

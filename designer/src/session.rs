@@ -58,6 +58,8 @@ pub(crate) struct Session<'a> {
     silent: Vec<usize>,
     shunned: Shunned,
     cover: Option<CoverPlan>,
+    /// All lanes are to be drawn anew, because the cover's rate has changed.
+    redraw: bool,
     /// When the lanes that were set up last begin to carry cells.
     begins: Instant,
 }
@@ -91,6 +93,7 @@ impl<'a> Session<'a> {
             silent: Vec::new(),
             shunned: Shunned::default(),
             cover: CoverPlan::new(relays, layers.len(), training.cores),
+            redraw: false,
             begins: Instant::now(),
         };
         session.check_newest()?;
@@ -230,6 +233,9 @@ impl<'a> Session<'a> {
     /// The lanes to be drawn anew although everyone on them is alive. A layer that stays silent over
     /// fresh lanes loses its pod, if another one is there to take its place.
     fn suspect(&mut self, fault: Option<Fault>) -> Vec<LaneId> {
+        if matches!(fault, Some(Fault::Silent { .. } | Fault::Stalled { .. })) {
+            self.slow_down();
+        }
         let Some(Fault::Silent { lanes, proven, layers, .. }) = fault else { return Vec::new() };
         self.shunned.suspect(&self.mailbox.ring, &lanes, &proven);
         let still: Vec<usize> =
@@ -240,6 +246,16 @@ impl<'a> Session<'a> {
         }
         self.silent = layers;
         lanes
+    }
+
+    /// Under cover, a fault that repeats without a step in between is most likely a rate that is too high:
+    /// cells are lost where a process has no CPU for its slots.
+    fn slow_down(&mut self) {
+        let Some(cover) = self.cover.as_mut().filter(|_| self.tries > 1) else { return };
+        if let Some(rate) = cover.slow_down() {
+            tracing::warn!("cover slows down to {rate} cells a second on each lane");
+            self.redraw = true;
+        }
     }
 
     /// For layers to answer, from now.
@@ -324,6 +340,9 @@ impl<'a> Session<'a> {
         let mailbox = &mut self.mailbox;
         let mut lanes = mailbox.ring.broken(vacated, |relay| mailbox.pool.has(relay));
         lanes.extend(suspected);
+        if std::mem::take(&mut self.redraw) {
+            lanes = (0..mailbox.ring.lanes.len() as LaneId).collect();
+        }
         lanes.sort_unstable();
         lanes.dedup();
         if lanes.is_empty() {
