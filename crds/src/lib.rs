@@ -2,22 +2,34 @@
 //!
 //! The same file is taken by `kubectl apply` and by `mixnn run -f`.
 
+mod amount;
 mod file;
+mod mixnnhost;
 mod mixnnmodel;
+mod status;
 mod validate;
 
+pub use amount::{Amount, Span};
 pub use file::{FileError, parse_file, parse_str};
 pub use kube::CustomResourceExt;
-pub use mixnnmodel::{CoverRate, CoverTraffic, MixNNModel, MixNNModelSpec, RelaysSpec, SuiteName};
+pub use mixnnhost::{AllowedOwners, HostedRole, MixNNHost, MixNNHostSpec, PullSecret};
+pub use mixnnmodel::{
+    CoverRate, CoverTraffic, LayersFrom, MixNNModel, MixNNModelSpec, PlacementSpec, PodClass,
+    PodResources, RelaysSpec, SealedLayers, SuiteName,
+};
+pub use status::{
+    Counted, MixNNHostStatus, MixNNModelStatus, PrivacyStatus, TrainingStatus, condition,
+};
 pub use validate::{Document, Position, Problem};
 
-/// The generated CustomResourceDefinition, as YAML with a comment on where it comes from.
+/// The generated CustomResourceDefinitions by file name, as YAML with a comment on where it comes from.
 ///
 /// # Errors
-/// The schema cannot be written: a mistake of the types.
-pub fn crd_yaml() -> Result<String, serde_yaml::Error> {
-    let yaml = file::to_yaml(&MixNNModel::crd())?;
-    Ok(format!("# Generated from crds/src by `make generate`. Do not edit.\n{yaml}"))
+/// A schema cannot be written: a mistake of the types.
+pub fn crd_yamls() -> Result<[(&'static str, String); 2], serde_yaml::Error> {
+    let head = "# Generated from crds/src by `make generate`. Do not edit.\n";
+    let yaml = |crd| file::to_yaml(&crd).map(|yaml| format!("{head}{yaml}"));
+    Ok([("mixnnmodel.yaml", yaml(MixNNModel::crd())?), ("mixnnhost.yaml", yaml(MixNNHost::crd())?)])
 }
 
 /// A model as a file that [`parse_file`] takes.

@@ -9,16 +9,18 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// `MIXNN_GENERATE=1` writes it instead (`make generate`).
+/// `MIXNN_GENERATE=1` writes them instead (`make generate`).
 #[test]
 fn the_generated_yaml_is_up_to_date() {
-    let path = root().join("crds/mixnnmodel.yaml");
-    let expected = mixnn_crds::crd_yaml().unwrap();
-    if std::env::var_os("MIXNN_GENERATE").is_some() {
-        std::fs::write(&path, &expected).unwrap();
+    for (name, expected) in mixnn_crds::crd_yamls().unwrap() {
+        let path = root().join("crds").join(name);
+        if std::env::var_os("MIXNN_GENERATE").is_some() {
+            std::fs::write(&path, &expected).unwrap();
+        }
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(found == expected, "crds/{name} is stale: run `make generate`");
+        assert!(expected.len() < 262_144, "crds/{name} is too large for kubectl apply");
     }
-    let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == expected, "crds/mixnnmodel.yaml is stale: run `make generate`");
 }
 
 #[test]

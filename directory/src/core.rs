@@ -40,6 +40,9 @@ pub enum Refused {
     /// A bound of this service.
     #[error("too many {0}")]
     TooMany(&'static str),
+    /// What keeps the registrations does not answer.
+    #[error("the registry cannot be reached: {0}; try again")]
+    Unavailable(String),
 }
 
 impl Refused {
@@ -53,6 +56,7 @@ impl Refused {
             Self::Superseded => Refusal::SUPERSEDED,
             Self::HeadMoved => Refusal::HEAD_MOVED,
             Self::TooMany(_) => "too-many",
+            Self::Unavailable(_) => Refusal::UNAVAILABLE,
         }
     }
 }
@@ -106,7 +110,7 @@ impl Registry {
             let same = node.registration == registration;
             return if same { Ok(self.answer(node)) } else { Err(Refused::Conflict) };
         }
-        self.check(&registration)?;
+        check(self.suite, &registration)?;
         if self.nodes.len() >= MAX_NODES {
             return Err(Refused::TooMany("nodes"));
         }
@@ -124,24 +128,6 @@ impl Registry {
         self.nodes.insert(identity.uid.clone(), node);
         self.version.send_modify(|version| *version += 1);
         Ok(answer)
-    }
-
-    fn check(&self, registration: &Registration) -> Result<(), Refused> {
-        let bad = |text: String| Err(Refused::Bad(text));
-        if registration.protocol_version != VERSION {
-            let found = registration.protocol_version;
-            return bad(format!(
-                "protocol version {found}; this platform speaks {VERSION}: use the same release everywhere"
-            ));
-        }
-        if registration.suite != self.suite {
-            let (found, ours) = (registration.suite, self.suite);
-            return bad(format!("suite {found:?}; this pool uses {ours:?}: set --suite"));
-        }
-        if let Err(error) = PublicKey::from_bytes(registration.suite, &registration.public_key) {
-            return bad(error.to_string());
-        }
-        Authority::from_url(&registration.url).map(drop).or_else(|e| bad(e.to_string()))
     }
 
     fn answer(&self, node: &Node) -> Registered {
@@ -252,6 +238,28 @@ impl Registry {
     pub fn count(&self, class: NodeClass) -> usize {
         self.nodes.values().filter(|n| n.identity.class == class).count()
     }
+}
+
+/// Whether a node may register this: version, suite, key and URL.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(suite: Suite, registration: &Registration) -> Result<(), Refused> {
+    let bad = |text: String| Err(Refused::Bad(text));
+    if registration.protocol_version != VERSION {
+        let found = registration.protocol_version;
+        return bad(format!(
+            "protocol version {found}; this platform speaks {VERSION}: use the same release everywhere"
+        ));
+    }
+    if registration.suite != suite {
+        let found = registration.suite;
+        return bad(format!("suite {found:?}; this pool uses {suite:?}: set --suite"));
+    }
+    if let Err(error) = PublicKey::from_bytes(registration.suite, &registration.public_key) {
+        return bad(error.to_string());
+    }
+    Authority::from_url(&registration.url).map(drop).or_else(|e| bad(e.to_string()))
 }
 
 fn entry(node: &Node, detailed: bool) -> DirectoryEntry {

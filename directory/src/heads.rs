@@ -3,17 +3,20 @@
 use crate::core::Refused;
 use crate::{Identity, ModelKey};
 use mixnn_protocol::registration::{Advance, Head};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// The heads of all models.
 #[derive(Default)]
 pub(crate) struct Heads(HashMap<ModelKey, Seat>);
 
-#[derive(Default)]
-struct Seat {
-    head: Head,
+/// How far a model has come, and who drives it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seat {
+    /// How far.
+    pub head: Head,
     /// The uid of the designer that raised the term last.
-    driver: Option<String>,
+    pub driver: Option<String>,
 }
 
 impl Heads {
@@ -26,45 +29,57 @@ impl Heads {
         self.0.entry(model).or_default().head = head;
     }
 
-    /// Compare-and-swap. Within a term only its designer may advance; any designer of the model may
-    /// begin the next term, and shuts out the one before.
     pub(crate) fn advance(
         &mut self,
         model: &ModelKey,
         who: &Identity,
         advance: &Advance,
     ) -> Result<Head, Refused> {
-        let Advance { expected, head } = *advance;
-        let seat = self.0.entry(model.clone()).or_default();
-        let takes_over = head.term > expected.term;
-        if !takes_over {
-            Self::check(seat, who)?;
-        }
-        let is_driver = seat.driver.as_ref() == Some(&who.uid);
-        if is_driver && seat.head == head {
-            // Asked again: the reply was lost.
-            return Ok(head);
-        }
-        if seat.head != expected {
-            return Err(Refused::HeadMoved);
-        }
-        if head.term < seat.head.term || head.checkpoint < seat.head.checkpoint {
-            return Err(Refused::Bad("a head only rises".into()));
-        }
-        if takes_over {
-            seat.driver = Some(who.uid.clone());
-        }
-        seat.head = head;
-        Ok(head)
+        self.0.entry(model.clone()).or_default().advance(who, advance)
     }
 
     /// Whether this designer may still speak for its model.
     pub(crate) fn allows(&self, model: &ModelKey, who: &Identity) -> Result<(), Refused> {
-        self.0.get(model).map_or(Ok(()), |seat| Self::check(seat, who))
+        self.0.get(model).map_or(Ok(()), |seat| seat.allows(who))
+    }
+}
+
+impl Seat {
+    /// Compare-and-swap. Within a term only its designer may advance; any designer of the model may
+    /// begin the next term, and shuts out the one before.
+    ///
+    /// # Errors
+    /// The head is not as expected, or another designer has taken over.
+    pub fn advance(&mut self, who: &Identity, advance: &Advance) -> Result<Head, Refused> {
+        let Advance { expected, head } = *advance;
+        let takes_over = head.term > expected.term;
+        if !takes_over {
+            self.allows(who)?;
+        }
+        let is_driver = self.driver.as_ref() == Some(&who.uid);
+        if is_driver && self.head == head {
+            // Asked again: the reply was lost.
+            return Ok(head);
+        }
+        if self.head != expected {
+            return Err(Refused::HeadMoved);
+        }
+        if head.term < self.head.term || head.checkpoint < self.head.checkpoint {
+            return Err(Refused::Bad("a head only rises".into()));
+        }
+        if takes_over {
+            self.driver = Some(who.uid.clone());
+        }
+        self.head = head;
+        Ok(head)
     }
 
-    fn check(seat: &Seat, who: &Identity) -> Result<(), Refused> {
-        match &seat.driver {
+    /// Whether this designer may still speak for the model.
+    ///
+    /// # Errors
+    /// Another one has taken over.
+    pub fn allows(&self, who: &Identity) -> Result<(), Refused> {
+        match &self.driver {
             Some(driver) if *driver != who.uid => Err(Refused::Superseded),
             _ => Ok(()),
         }

@@ -1,8 +1,8 @@
 //! The requests, as routes.
 
-use crate::core::{Refused, Registry};
+use crate::core::Refused;
 use crate::serve::Service;
-use crate::{Authenticator, Identity};
+use crate::{Authenticator, Backend, Identity};
 use axum::extract::{DefaultBodyLimit, FromRequestParts, RawQuery, Request, State};
 use axum::http::header::{AUTHORIZATION, CONNECTION, RETRY_AFTER};
 use axum::http::request::Parts;
@@ -12,8 +12,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use mixnn_protocol::registration::{
-    Advance, Bytes, Claims, Directory, Head, LONG_POLL_SECONDS, MAX_TOKENS, Refusal, Registered,
-    Registration, Tokens, TokensRequest,
+    Advance, Bytes, Claims, Directory, Head, MAX_TOKENS, Refusal, Registered, Registration, Tokens,
+    TokensRequest,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,21 +21,24 @@ use std::time::Duration;
 /// The longest request body: a full request for tokens.
 const MAX_BODY: usize = 256 << 10;
 
-pub(crate) fn router<A: Authenticator>(service: Arc<Service<A>>, within: Duration) -> Router {
+pub(crate) fn router<A: Authenticator, B: Backend>(
+    service: Arc<Service<A, B>>,
+    within: Duration,
+) -> Router {
     Router::new()
-        .route("/v1/register", post(register::<A>))
-        .route("/v1/directory", get(directory::<A>))
-        .route("/v1/head", get(head::<A>).post(advance::<A>))
-        .route("/v1/claims", post(claims::<A>))
-        .route("/v1/tokens", post(tokens::<A>))
+        .route("/v1/register", post(register::<A, B>))
+        .route("/v1/directory", get(directory::<A, B>))
+        .route("/v1/head", get(head::<A, B>).post(advance::<A, B>))
+        .route("/v1/claims", post(claims::<A, B>))
+        .route("/v1/tokens", post(tokens::<A, B>))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(from_fn_with_state((service.clone(), within), bounded::<A>))
+        .layer(from_fn_with_state((service.clone(), within), bounded::<A, B>))
         .with_state(service)
 }
 
 /// Bounds a request in time, and counts it under its reason if it is refused.
-async fn bounded<A: Authenticator>(
-    State((service, within)): State<(Arc<Service<A>>, Duration)>,
+async fn bounded<A: Authenticator, B: Backend>(
+    State((service, within)): State<(Arc<Service<A, B>>, Duration)>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -46,8 +49,11 @@ async fn bounded<A: Authenticator>(
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         answer
     });
-    if !answer.status().is_success() {
+    if answer.status().is_success() {
+        service.backend.answered("accepted");
+    } else {
         service.counters().count(reason(&answer));
+        service.backend.answered(reason(&answer));
     }
     answer
 }
@@ -71,12 +77,12 @@ struct Reason(&'static str);
 /// A caller whose token is good.
 struct Caller(Identity);
 
-impl<A: Authenticator> FromRequestParts<Arc<Service<A>>> for Caller {
+impl<A: Authenticator, B: Backend> FromRequestParts<Arc<Service<A, B>>> for Caller {
     type Rejection = Response;
 
     async fn from_request_parts(
         parts: &mut Parts,
-        service: &Arc<Service<A>>,
+        service: &Arc<Service<A, B>>,
     ) -> Result<Self, Response> {
         let header = parts.headers.get(AUTHORIZATION).and_then(|h| h.to_str().ok());
         let token = header.and_then(|h| h.strip_prefix("Bearer "));
@@ -90,59 +96,53 @@ impl<A: Authenticator> FromRequestParts<Arc<Service<A>>> for Caller {
     }
 }
 
-async fn register<A: Authenticator>(
-    State(service): State<Arc<Service<A>>>,
+async fn register<A: Authenticator, B: Backend>(
+    State(service): State<Arc<Service<A, B>>>,
     Caller(identity): Caller,
     Json(registration): Json<Registration>,
 ) -> Result<Json<Registered>, Refused> {
-    service.registry().register(&identity, registration).map(Json)
+    service.backend.register(&identity, registration).await.map(Json)
 }
 
-async fn directory<A: Authenticator>(
-    State(service): State<Arc<Service<A>>>,
+async fn directory<A: Authenticator, B: Backend>(
+    State(service): State<Arc<Service<A, B>>>,
     Caller(identity): Caller,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Directory>, Refused> {
     let after = query.as_deref().and_then(|q| q.strip_prefix("after=")?.parse::<u64>().ok());
-    if let Some(after) = after {
-        let mut versions = service.registry().versions();
-        let newer = versions.wait_for(|version| *version != after);
-        let _ = tokio::time::timeout(Duration::from_secs(LONG_POLL_SECONDS), newer).await;
-    }
-    service.registry().directory(&identity).map(Json)
+    service.backend.directory(&identity, after).await.map(Json)
 }
 
-async fn head<A: Authenticator>(
-    State(service): State<Arc<Service<A>>>,
+async fn head<A: Authenticator, B: Backend>(
+    State(service): State<Arc<Service<A, B>>>,
     Caller(identity): Caller,
 ) -> Result<Json<Head>, Refused> {
-    let registry = service.registry();
-    Registry::designer(&identity).map(|model| Json(registry.head(model)))
+    service.backend.head(&identity).await.map(Json)
 }
 
-async fn advance<A: Authenticator>(
-    State(service): State<Arc<Service<A>>>,
+async fn advance<A: Authenticator, B: Backend>(
+    State(service): State<Arc<Service<A, B>>>,
     Caller(identity): Caller,
     Json(request): Json<Advance>,
 ) -> Result<Json<Head>, Refused> {
-    service.registry().advance(&identity, &request).map(Json)
+    service.backend.advance(&identity, &request).await.map(Json)
 }
 
-async fn claims<A: Authenticator>(
-    State(service): State<Arc<Service<A>>>,
+async fn claims<A: Authenticator, B: Backend>(
+    State(service): State<Arc<Service<A, B>>>,
     Caller(identity): Caller,
     Json(claims): Json<Claims>,
 ) -> Result<StatusCode, Refused> {
-    service.registry().publish(&identity, claims.claims)?;
+    service.backend.publish(&identity, claims.claims).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn tokens<A: Authenticator>(
-    State(service): State<Arc<Service<A>>>,
+async fn tokens<A: Authenticator, B: Backend>(
+    State(service): State<Arc<Service<A, B>>>,
     Caller(identity): Caller,
     Json(request): Json<TokensRequest>,
 ) -> Result<Json<Tokens>, Refused> {
-    service.registry().driver(&identity)?;
+    service.backend.driver(&identity).await?;
     if request.blinded.len() > MAX_TOKENS {
         return Err(Refused::TooMany("tokens in one request"));
     }
@@ -167,11 +167,11 @@ impl IntoResponse for Refused {
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::Conflict | Self::HeadMoved => StatusCode::CONFLICT,
             Self::Superseded => StatusCode::GONE,
-            Self::NoClaim => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoClaim | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
         };
         let mut response = refuse(status, self.reason(), &self.to_string());
-        if self == Self::NoClaim {
+        if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

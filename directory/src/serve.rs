@@ -1,14 +1,14 @@
 //! HTTPS around the registry.
 
 use crate::http::router;
-use crate::{Authenticator, Registry};
+use crate::{Authenticator, Backend, InMemory, Registry};
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use mixnn_protocol::admission::Issuer;
 use mixnn_transport::Counters;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -33,37 +33,44 @@ impl Default for Patience {
 }
 
 /// The registry with what it needs to answer requests.
-pub struct Service<A> {
+pub struct Service<A, B = InMemory> {
     pub(crate) auth: A,
     pub(crate) issuer: Issuer,
     pub(crate) signing: Semaphore,
     counters: Arc<Counters>,
-    registry: Mutex<Registry>,
+    pub(crate) backend: B,
 }
 
 impl<A: Authenticator> Service<A> {
-    /// A service of these parts. `registry` must hold `issuer`'s public key.
+    /// A service that keeps registrations in memory. `registry` must hold `issuer`'s public key.
     pub fn new(auth: A, issuer: Issuer, registry: Registry) -> Arc<Self> {
+        Self::with_backend(auth, issuer, InMemory::new(registry))
+    }
+
+    /// The registry. Hold it for a moment only.
+    pub fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.backend.lock()
+    }
+}
+
+impl<A: Authenticator, B: Backend> Service<A, B> {
+    /// A service of these parts. `backend` must answer with `issuer`'s public key.
+    pub fn with_backend(auth: A, issuer: Issuer, backend: B) -> Arc<Self> {
         let (signing, counters) = (Semaphore::new(1), Arc::default());
-        Arc::new(Self { auth, issuer, signing, counters, registry: Mutex::new(registry) })
+        Arc::new(Self { auth, issuer, signing, counters, backend })
     }
 
     /// What was refused, by reason.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
-
-    /// The registry. Hold it for a moment only.
-    pub fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Serves until the future is dropped.
-pub async fn serve<A: Authenticator>(
+pub async fn serve<A: Authenticator, B: Backend>(
     listener: TcpListener,
     tls: Arc<rustls::ServerConfig>,
-    service: Arc<Service<A>>,
+    service: Arc<Service<A, B>>,
     patience: Patience,
 ) {
     let acceptor = TlsAcceptor::from(tls);

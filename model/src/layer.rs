@@ -11,6 +11,10 @@ pub struct LayerSpec {
     /// Name of the layer, a DNS label, unique in the model. Only the owner ever sees it.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]
     pub name: String,
+    /// Which of the model's pod classes its pod is of. Pods of one class look all alike.
+    #[serde(default = "standard", skip_serializing_if = "is_standard")]
+    #[schemars(length(min = 1, max = 30))]
+    pub class: String,
     /// Where it computes.
     #[serde(default, skip_serializing_if = "DeviceKind::is_default")]
     pub device: DeviceKind,
@@ -37,4 +41,15 @@ impl DeviceKind {
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// The pod class of a layer that names none.
+pub const STANDARD_CLASS: &str = "standard";
+
+fn standard() -> String {
+    STANDARD_CLASS.to_owned()
+}
+
+fn is_standard(class: &str) -> bool {
+    class == STANDARD_CLASS
 }

@@ -27,7 +27,7 @@ pub use dataset::{
 };
 pub use error::{ModelError, ModelErrors};
 pub use labels::Labels;
-pub use layer::{DeviceKind, LayerSpec};
+pub use layer::{DeviceKind, LayerSpec, STANDARD_CLASS};
 pub use model::{Layer, Model};
 pub use ops::{Op, Operation};
 pub use parameter::{Buffer, BufferKind, Init, Parameter, Role};

@@ -12,8 +12,22 @@ pub struct NodeArgs {
     #[arg(long, env = "MIXNN_REGISTRY", value_name = "URL")]
     pub registry: String,
     /// The only CA that the registration service's certificate may come from, in PEM.
-    #[arg(long, env = "MIXNN_REGISTRY_CA", value_name = "FILE")]
-    pub registry_ca: PathBuf,
+    #[arg(
+        long,
+        env = "MIXNN_REGISTRY_CA",
+        value_name = "FILE",
+        required_unless_present = "registry_ca_pem"
+    )]
+    pub registry_ca: Option<PathBuf>,
+    /// The same as text: a pod gets it in its spec, with no volume to mount.
+    #[arg(
+        long,
+        env = "MIXNN_REGISTRY_CA_PEM",
+        value_name = "PEM",
+        conflicts_with = "registry_ca",
+        hide_env_values = true
+    )]
+    pub registry_ca_pem: Option<String>,
     /// Bearer token for the registration service. Read anew for each request.
     #[arg(long, env = "MIXNN_TOKEN_FILE", value_name = "FILE")]
     pub token_file: PathBuf,

@@ -48,10 +48,7 @@ impl RegistryClient {
             let problem = format!("'{}' does not begin with https://", args.registry);
             return Err(NodeError::Flag { flag: "--registry", problem });
         }
-        let path = &args.registry_ca;
-        let pem = std::fs::read(path);
-        let pem =
-            pem.map_err(|source| NodeError::File { what: "the CA", path: path.clone(), source })?;
+        let pem = ca_bundle(args)?;
         let bad =
             |e: reqwest::Error| NodeError::Flag { flag: "--registry-ca", problem: detail(&e) };
         let roots = Certificate::from_pem_bundle(&pem).map_err(bad)?;
@@ -94,7 +91,9 @@ impl RegistryClient {
             };
             let passing = match &error {
                 NodeError::Unreachable { .. } => true,
-                NodeError::Refused { reason, .. } => reason == Refusal::NO_CLAIM,
+                NodeError::Refused { reason, .. } => {
+                    reason == Refusal::NO_CLAIM || reason == Refusal::UNAVAILABLE
+                }
                 _ => false,
             };
             if !passing {
@@ -243,6 +242,18 @@ impl std::fmt::Debug for RegistryClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "RegistryClient({})", self.url)
     }
+}
+
+fn ca_bundle(args: &NodeArgs) -> Result<Vec<u8>, NodeError> {
+    if let Some(pem) = &args.registry_ca_pem {
+        return Ok(pem.clone().into_bytes());
+    }
+    let Some(path) = &args.registry_ca else {
+        let problem = "missing: name the registration service's CA".to_owned();
+        return Err(NodeError::Flag { flag: "--registry-ca", problem });
+    };
+    let file = |source| NodeError::File { what: "the CA", path: path.clone(), source };
+    std::fs::read(path).map_err(file)
 }
 
 async fn read<T: DeserializeOwned>(mut answer: Response) -> Result<T, NodeError> {

@@ -11,9 +11,10 @@ use crate::{NodeId, labels};
 use blind_rsa_signatures::reexports::rsa::traits::PublicKeyParts;
 use blind_rsa_signatures::{
     BlindSignature, BlindingResult, DefaultRng, Hash, KeyPair, Options, PSSMode, PrepareMode,
-    PublicKey, Signature,
+    PublicKey, SecretKey, Signature,
 };
 use std::collections::HashSet;
+use zeroize::Zeroizing;
 
 /// RSABSSA-SHA384-PSS-Deterministic.
 fn variant() -> Options {
@@ -80,6 +81,24 @@ impl Issuer {
     /// The library could not make a key.
     pub fn generate() -> Result<Self, AdmissionError> {
         KeyPair::generate(&mut DefaultRng, MODULUS * 8).map(Self).map_err(|_| AdmissionError::Key)
+    }
+
+    /// The issuer with a key that [`Issuer::private_der`] gave.
+    ///
+    /// # Errors
+    /// It is no RSA key.
+    pub fn from_private_der(der: &[u8]) -> Result<Self, AdmissionError> {
+        let sk = SecretKey::from_der(der).map_err(|_| AdmissionError::Key)?;
+        let pk = sk.public_key().map_err(|_| AdmissionError::Key)?;
+        Ok(Self(KeyPair { pk, sk }))
+    }
+
+    /// The private key as DER (PKCS #8), for replicas that sign with the same one.
+    ///
+    /// # Errors
+    /// The key cannot be encoded.
+    pub fn private_der(&self) -> Result<Zeroizing<Vec<u8>>, AdmissionError> {
+        self.0.sk.to_der().map(Zeroizing::new).map_err(|_| AdmissionError::Key)
     }
 
     /// The public key, as DER (SubjectPublicKeyInfo).

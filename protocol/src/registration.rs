@@ -186,4 +186,6 @@ impl Refusal {
     pub const SUPERSEDED: &str = "superseded";
     /// Reason of a refusal to advance a head that is not as expected.
     pub const HEAD_MOVED: &str = "head-moved";
+    /// Reason of a refusal while what keeps the registrations does not answer: try again.
+    pub const UNAVAILABLE: &str = "unavailable";
 }

@@ -1,0 +1,127 @@
+//! What a model's and a host's status say. Nothing is ever decided from them.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Types of conditions, and who writes each. Each has exactly one writer.
+pub mod condition {
+    /// Of a model: it is valid. The operator.
+    pub const ACCEPTED: &str = "Accepted";
+    /// Of a model: hosts that admit it have room for every pod. The operator.
+    pub const HOSTS_RESOLVED: &str = "HostsResolved";
+    /// Of a model: every pod has a node. The operator.
+    pub const SCHEDULED: &str = "Scheduled";
+    /// Of a model: some pod was lost, altered or cannot be made. The operator.
+    pub const DEGRADED: &str = "Degraded";
+    /// Of a model: every layer has its pod and its parameters. The designer.
+    pub const INITIALIZED: &str = "Initialized";
+    /// Of a model: all epochs are done. The designer.
+    pub const TRAINED: &str = "Trained";
+    /// Of a model: it answers requests. The designer.
+    pub const SERVING: &str = "Serving";
+    /// Of a host: pods can be made in its namespace. The operator.
+    pub const READY: &str = "Ready";
+}
+
+/// How a model fares.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MixNNModelStatus {
+    /// The generation that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Accepted, HostsResolved, Scheduled, Degraded (by the operator); Initialized, Trained, Serving (by the designer).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// What the model waits for, in one word: the reason of the first condition that is not as it should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The layer pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<Counted>,
+    /// The mix relays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relays: Option<Counted>,
+    /// How training goes. Written by the designer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingStatus>,
+    /// What the paths hide behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privacy: Option<PrivacyStatus>,
+}
+
+/// How many of the wanted pods are there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Counted {
+    /// Registered pods of those wanted, as 5/5.
+    pub ready: String,
+    /// Pods that have a node.
+    pub scheduled: u32,
+    /// Pods that were lost and replaced since the model was made.
+    pub replaced: u32,
+}
+
+/// How training goes. Written by the designer, at most every 5 s.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrainingStatus {
+    /// Initialisation, Training, Testing or Finishing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// The epoch, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u32>,
+    /// Optimizer steps that every layer has committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<i64>,
+    /// Optimizer steps in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_steps: Option<i64>,
+    /// Share that is done, as 42%.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<String>,
+    /// Time that is left, as 3m20s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta: Option<String>,
+    /// Mean loss of the last step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<String>,
+    /// Share of the test set that is right, as 95.75%.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<String>,
+}
+
+/// What the paths hide behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PrivacyStatus {
+    /// Relays in the pool.
+    pub relays: u32,
+    /// Relays of each lane.
+    pub hops: u32,
+    /// Models whose lanes share the pool, this one included.
+    pub models_in_pool: u32,
+    /// What weakens the protection, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// How a host fares. It names no owner.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MixNNHostStatus {
+    /// The generation that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready: pods can be made here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// Pods of those allowed, as 3/10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<String>,
+}

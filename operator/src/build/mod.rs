@@ -1,0 +1,11 @@
+//! Objects, made from what was decided. Pure: no client, no clock.
+
+mod designer;
+mod host;
+mod pod;
+
+pub use designer::{
+    Designer, DesignerObjects, designer_name, designer_objects, directory_maps, maps_for, term_name,
+};
+pub use host::{HostObjects, binding, host_objects};
+pub use pod::{PodContext, altered, pod, role_name};

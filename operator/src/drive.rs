@@ -1,0 +1,140 @@
+//! Step after step for one workload, until nothing is left to do for now.
+
+use crate::apply::{self, ApplyError, Made};
+use crate::context::Context;
+use crate::plan::{Loss, Stand, Step, View, Wants, first_record, may_lift, step};
+use crate::record::{Record, Refusal, Role};
+use crate::world::{Eyes, Versioned, now};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::jiff::SignedDuration;
+use std::time::Duration;
+
+/// The most steps in a row: each makes progress, so more than this is a mistake.
+const STEPS: usize = 64;
+
+/// How it stands after the last step.
+#[derive(Debug)]
+pub struct Driven {
+    /// The record.
+    pub record: Versioned,
+    /// How it stands.
+    pub stand: Stand,
+    /// When to look again, if nothing happens before.
+    pub wait: Option<Duration>,
+    /// What was lost on the way.
+    pub lost: Vec<(Role, Loss)>,
+    /// Hosts that altered pods, and what.
+    pub altered: Vec<(String, String)>,
+}
+
+/// Carries out steps until none is left.
+///
+/// # Errors
+/// The API does not answer, or refuses what is not the host's to refuse.
+pub async fn drive(
+    context: &Context,
+    wants: &Wants,
+    selector: Option<&LabelSelector>,
+) -> Result<Driven, ApplyError> {
+    let (mut lost, mut altered) = (Vec::new(), Vec::new());
+    for _ in 0..STEPS {
+        let (step, written) = decide(context, wants, selector).await?;
+        lost.extend(step.lost.iter().copied());
+        if !step.create.is_empty() {
+            let made = apply::create(context, &step).await?;
+            altered.extend(made.altered.iter().cloned());
+            let record = after_create(&written.record, made);
+            apply::write(context, Some(&written), &record).await?;
+        } else if !step.lift.is_empty() {
+            apply::lift(context, &step).await?;
+        } else {
+            let waits = matches!(
+                step.stand,
+                Stand::NoHosts(..) | Stand::Refused(..) | Stand::Queued | Stand::Short(..)
+            );
+            context.waits(&wants.workload, waits);
+            return Ok(Driven {
+                record: written,
+                stand: step.stand,
+                wait: step.wait,
+                lost,
+                altered,
+            });
+        }
+    }
+    let record = context.world.record_of(&wants.workload.uid);
+    let record = record.map_or_else(
+        || Versioned { record: first_record(wants, now()).into(), version: String::new() },
+        |record| record,
+    );
+    let wait = Some(Duration::from_secs(1));
+    Ok(Driven { record, stand: Stand::Admitting, wait, lost, altered })
+}
+
+/// The next step, with its record written.
+async fn decide(
+    context: &Context,
+    wants: &Wants,
+    selector: Option<&LabelSelector>,
+) -> Result<(Step, Versioned), ApplyError> {
+    let old = context.world.record_of(&wants.workload.uid);
+    let next = plan(context, wants, selector, old.as_ref());
+    if let Some(old) = old.filter(|old| *old.record == next.record) {
+        return Ok((next, old));
+    }
+    // What others have been given may have changed while this one waited for its turn.
+    let _turn = context.placing.lock().await;
+    let old = context.world.record_of(&wants.workload.uid);
+    let next = plan(context, wants, selector, old.as_ref());
+    let written = apply::write(context, old.as_ref(), &next.record).await?;
+    if old.is_some_and(|old| frees(&old.record, &next.record)) {
+        context.wake_waiting();
+    }
+    Ok((next, written))
+}
+
+fn plan(
+    context: &Context,
+    wants: &Wants,
+    selector: Option<&LabelSelector>,
+    old: Option<&Versioned>,
+) -> Step {
+    let now = now();
+    let hosts = context.world.hosts_for(&wants.workload, selector);
+    let record = old.map_or_else(|| first_record(wants, now), |old| (*old.record).clone());
+    let others = context.world.records();
+    let may_lift = may_lift(&record, others.iter().map(AsRef::as_ref), now);
+    let seen = Eyes { world: &context.world, key: &context.key };
+    let view = View { now, seen: &seen, hosts: &hosts, may_lift };
+    step(record, wants, &view)
+}
+
+/// Whether others may get now what they wait for.
+fn frees(old: &Record, new: &Record) -> bool {
+    let pods = |r: &Record| r.slots.iter().filter(|s| !s.pod.is_empty() && !s.finished).count();
+    old.phase != new.phase || pods(new) < pods(old)
+}
+
+/// The record with what the API server said.
+fn after_create(record: &Record, made: Made) -> Record {
+    let mut record = record.clone();
+    let uid = |id: u32| made.uids.iter().find(|(slot, _)| *slot == id).map(|(_, uid)| uid.clone());
+    let altering = made.altered.into_iter().map(|(host, what)| {
+        let text = format!("something in {host} changes pods when they are made ({what}): exclude pods with the label mixnn.dev/pod from it");
+        let until = now() + SignedDuration::from_mins(5);
+        (host, Refusal { reason: "HostMutatesPods".into(), text, until })
+    });
+    let refused: Vec<_> = made.refused.into_iter().chain(altering).collect();
+    for slot in &mut record.slots {
+        if let Some(uid) = uid(slot.id) {
+            slot.uid = Some(uid);
+        }
+        let refusing = refused.iter().any(|(host, _)| *host == slot.host);
+        if refusing && slot.uid.is_none() {
+            slot.pod.clear();
+            slot.host.clear();
+        }
+    }
+    record.refused.extend(refused);
+    record
+}

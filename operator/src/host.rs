@@ -1,0 +1,183 @@
+//! The controller of MixNNHosts: what a host namespace needs before the first pod, and its status.
+
+use crate::build::host_objects;
+use crate::context::Context;
+use crate::labels;
+use crate::status::{Said, condition_of};
+use crate::world::now;
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::{Patch, PatchParams};
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use kube::{Api, Resource, ResourceExt};
+use mixnn_crds::{MixNNHost, MixNNHostStatus, condition};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// After a host's namespace could not be made ready.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// Why a host could not be seen to. It is tried again.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to write the status of the MixNNHost in {namespace}: {source}")]
+pub struct HostError {
+    namespace: String,
+    source: kube::Error,
+}
+
+/// One reconciliation of one host.
+///
+/// # Errors
+/// Its status could not be written.
+pub async fn reconcile(
+    guarded: Arc<DeserializeGuard<MixNNHost>>,
+    context: Arc<Context>,
+) -> Result<Action, HostError> {
+    let Ok(host) = &guarded.0 else { return Ok(Action::await_change()) };
+    if host.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let said = match prepare(host, &context).await {
+        Ok(()) => ready(host),
+        Err((reason, message)) => {
+            Said { type_: condition::READY, status: "False", reason: reason.into(), message }
+        }
+    };
+    let again = said.status == "False" && !host.spec.drain;
+    let namespace = host.namespace().unwrap_or_default();
+    write(host, &said, &context).await.map_err(|source| HostError { namespace, source })?;
+    Ok(if again { Action::requeue(AGAIN) } else { Action::await_change() })
+}
+
+/// Tries again later.
+pub fn on_error(_: Arc<DeserializeGuard<MixNNHost>>, error: &HostError, _: Arc<Context>) -> Action {
+    tracing::warn!(%error, "a host could not be seen to");
+    Action::requeue(AGAIN)
+}
+
+fn ready(host: &MixNNHost) -> Said {
+    let (status, reason, message) = if host.spec.drain {
+        ("False", "Draining", "spec.drain is true: no new pods; those that run move elsewhere")
+    } else {
+        ("True", "Ready", "pods can be made here")
+    };
+    Said { type_: condition::READY, status, reason: reason.into(), message: message.into() }
+}
+
+type Problem = (&'static str, String);
+
+/// Account, walls and rights, before any pod.
+async fn prepare(host: &MixNNHost, context: &Context) -> Result<(), Problem> {
+    let namespace = host.namespace().unwrap_or_default();
+    let operator = (context.settings.namespace.as_str(), labels::OPERATOR);
+    let objects = host_objects(host, operator, context.settings.registration.registration_port);
+    let key = format!("host/{namespace}");
+    if context.is_applied(&key, hash_of(&(&host.spec, &host.metadata.uid))) {
+        return Ok(());
+    }
+    apply(context, &namespace, &objects.binding)
+        .await
+        .or_else(|error| missing_binding(error, &namespace))?;
+    if let Some(account) = &objects.account {
+        apply_soon(context, &namespace, account).await.map_err(|e| problem(&e, &namespace))?;
+    }
+    apply_soon(context, &namespace, &objects.policy).await.map_err(|e| problem(&e, &namespace))?;
+    context.world.host_ready(&namespace);
+    context.set_applied(&key, Some(hash_of(&(&host.spec, &host.metadata.uid))));
+    context.spaces_changed.notify_one();
+    context.wake_waiting();
+    Ok(())
+}
+
+/// Where the operator may not bind, the host's admin has: then what comes next works all the same.
+fn missing_binding(error: kube::Error, namespace: &str) -> Result<(), Problem> {
+    match error {
+        kube::Error::Api(status) if status.is_forbidden() => Ok(()),
+        other => Err(problem(&other, namespace)),
+    }
+}
+
+fn problem(error: &kube::Error, namespace: &str) -> Problem {
+    match error {
+        kube::Error::Api(status) if status.is_forbidden() => {
+            let role = labels::HOST_ROLE;
+            let text = format!(
+                "the operator has no rights here: kubectl -n {namespace} create rolebinding {} --clusterrole={role} --serviceaccount=NAMESPACE:{} with the operator's namespace; the API server says: {}",
+                labels::HOST_OBJECTS,
+                labels::OPERATOR,
+                status.message
+            );
+            ("BindingMissing", text)
+        }
+        other => ("NotPrepared", other.to_string()),
+    }
+}
+
+/// The API server takes a moment to know of a binding that was just made.
+async fn apply_soon<K>(context: &Context, namespace: &str, object: &K) -> Result<(), kube::Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + std::fmt::Debug,
+{
+    for _ in 0..20 {
+        match apply(context, namespace, object).await {
+            Err(kube::Error::Api(status)) if status.is_forbidden() => {
+                tokio::time::sleep(Duration::from_millis(150)).await;
+            }
+            other => return other,
+        }
+    }
+    apply(context, namespace, object).await
+}
+
+async fn apply<K>(context: &Context, namespace: &str, object: &K) -> Result<(), kube::Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + std::fmt::Debug,
+{
+    let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
+    let params = PatchParams::apply(labels::OPERATOR).force();
+    api.patch(&object.name_any(), &params, &Patch::Apply(object)).await.map(drop)
+}
+
+fn hash_of(object: &impl Serialize) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    serde_json::to_string(object).unwrap_or_default().hash(&mut hasher);
+    hasher.finish()
+}
+
+async fn write(host: &MixNNHost, said: &Said, context: &Context) -> Result<(), kube::Error> {
+    let namespace = host.namespace().unwrap_or_default();
+    let old = host.status.clone().unwrap_or_default();
+    let used = context.world.pods_on(&namespace);
+    let generation = host.metadata.generation;
+    let status = MixNNHostStatus {
+        observed_generation: generation,
+        conditions: vec![condition_of(said, &old.conditions, generation, now())],
+        pods: Some(format!("{used}/{}", host.spec.max_pods)),
+    };
+    if status == old {
+        return Ok(());
+    }
+    let api: Api<MixNNHost> = Api::namespaced(context.client.clone(), &namespace);
+    let patch = json!({
+        "apiVersion": MixNNHost::api_version(&()), "kind": MixNNHost::kind(&()),
+        "metadata": {"uid": host.uid()}, "status": status,
+    });
+    let params = PatchParams::apply(labels::OPERATOR);
+    let written = api.patch_status(&host.name_any(), &params, &Patch::Apply(patch)).await;
+    match written {
+        Err(kube::Error::Api(s)) if s.is_not_found() || s.is_conflict() => Ok(()),
+        other => other.map(drop),
+    }
+}

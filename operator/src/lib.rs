@@ -1,0 +1,49 @@
+//! The Kubernetes operator of MixNN.
+//!
+//! ```text
+//! MixNNModel --dereference--> World --validate--> Wants --plan--> Step --apply--> pods, record --> status
+//! MixNNHost  -------------------^                          (pure)
+//! ```
+//!
+//! | module | does |
+//! | --- | --- |
+//! | `watch`, `world` | what was seen, kept small |
+//! | `validate` | a model to what is wanted; pure |
+//! | [`plan`] | what is next, from record, wants and world; pure |
+//! | [`build`] | objects; pure |
+//! | `drive`, `apply` | step after step, record first |
+//! | `model`, `host`, `pool`, `collect` | who is driven when |
+//! | `registration`, `ca` | the directory of keys over HTTPS |
+//! | [`run`] | leader election and the rest of a process |
+//!
+//! The truth is in records ([`record`]), one ConfigMap per model in the platform's namespace, written
+//! before what they speak of is made. Not in here: what cells are, what layers compute.
+
+pub mod build;
+pub mod plan;
+pub mod record;
+pub mod run;
+pub mod settings;
+
+mod apply;
+mod ca;
+mod collect;
+mod context;
+mod drive;
+mod health;
+mod host;
+mod keys;
+pub mod labels;
+mod metrics;
+mod model;
+mod pool;
+mod registration;
+mod requests;
+mod secrets;
+mod status;
+pub mod validate;
+mod watch;
+mod world;
+
+pub use run::Operator;
+pub use settings::Settings;

@@ -1,0 +1,379 @@
+//! The controller of MixNNModels: dereference, validate, build, apply, update status.
+
+use crate::apply::ApplyError;
+use crate::build::{
+    Designer, binding, designer_name, designer_objects, directory_maps, maps_for, term_name,
+};
+use crate::context::Context;
+use crate::drive::{Driven, drive};
+use crate::labels;
+use crate::metrics::Metrics;
+use crate::plan::{Seen, Stand, Wants};
+use crate::record::{Role, WorkloadRef};
+use crate::registration::directory_of;
+use crate::status;
+use crate::validate::{Invalid, validate, workload};
+use crate::world::{Eyes, now};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Resource, ResourceExt};
+use mixnn_crds::{MixNNModel, MixNNModelStatus};
+use mixnn_protocol::registration::Directory;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The shortest and the longest pause after an error.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(120));
+
+/// A model as the controller watches it: one that cannot be read stops nothing.
+pub type Guarded = DeserializeGuard<MixNNModel>;
+
+/// Why a reconciliation failed. It is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// Pods or records.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// What is made in the owner's namespace.
+    #[error("failed to make {what} in {namespace}: {source}")]
+    Owner {
+        /// What.
+        what: String,
+        /// Where.
+        namespace: String,
+        /// What the API said.
+        source: kube::Error,
+    },
+    /// Status.
+    #[error("failed to write the status of {namespace}/{name}: {source}")]
+    Status {
+        /// Where.
+        namespace: String,
+        /// Whose.
+        name: String,
+        /// What the API said.
+        source: kube::Error,
+    },
+}
+
+/// The controller's own state.
+pub struct Models {
+    /// What all share.
+    pub context: Arc<Context>,
+    recorder: Recorder,
+    failures: Mutex<HashMap<ObjectRef<Guarded>, u32>>,
+}
+
+impl Models {
+    /// A controller that has not failed yet.
+    pub fn new(context: Arc<Context>) -> Self {
+        let reporter = Reporter { controller: labels::OPERATOR.into(), instance: None };
+        let recorder = Recorder::new(context.client.clone(), reporter);
+        Self { context, recorder, failures: Mutex::default() }
+    }
+}
+
+/// One reconciliation of one model.
+///
+/// # Errors
+/// Something did not work that may work later.
+pub async fn reconcile(
+    guarded: Arc<Guarded>,
+    models: Arc<Models>,
+) -> Result<Action, ReconcileError> {
+    let began = Instant::now();
+    let context = &models.context;
+    let result = match &guarded.0 {
+        Ok(model) => reconcile_model(model, &models).await,
+        Err(invalid) => {
+            tracing::warn!(error = %invalid, "a MixNNModel cannot be read; it is left as it is");
+            Ok(Action::await_change())
+        }
+    };
+    context.metrics.duration.observe(began.elapsed().as_secs_f64());
+    Metrics::count(&context.metrics.reconciliations, if result.is_ok() { "ok" } else { "error" });
+    if result.is_ok() {
+        let key = ObjectRef::from_obj(&*guarded);
+        models.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    }
+    result
+}
+
+async fn reconcile_model(model: &MixNNModel, models: &Models) -> Result<Action, ReconcileError> {
+    let context = &models.context;
+    if model.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let wants = match validate(model, &context.settings) {
+        Ok(wants) => wants,
+        Err(invalid) => return reject(model, &invalid, models).await,
+    };
+    let driven = drive(context, &wants, model.spec.placement.host_selector.as_ref()).await?;
+    for (role, loss) in &driven.lost {
+        Metrics::count(&context.metrics.lost, loss.text());
+        let note =
+            format!("a {} pod {}; it is replaced", crate::build::role_name(*role), loss.text());
+        publish(models, model, EventType::Warning, "PodLost", note).await;
+    }
+    let directory = directory_of(context, &wants.workload, model.spec.relays.shared);
+    owner_objects(model, &wants, &driven, &directory, context).await?;
+    let status = describe(model, &wants, &driven, context);
+    write_status(model, status, models).await?;
+    Ok(driven.wait.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// A model that is not valid keeps the pods that it has: its run is pinned to what was valid.
+async fn reject(
+    model: &MixNNModel,
+    invalid: &Invalid,
+    models: &Models,
+) -> Result<Action, ReconcileError> {
+    let said = status::rejected(invalid);
+    let status = status::status(&said, model.status.as_ref(), model.metadata.generation, now());
+    write_status(model, status, models).await?;
+    Ok(Action::await_change())
+}
+
+fn describe(
+    model: &MixNNModel,
+    wants: &Wants,
+    driven: &Driven,
+    context: &Context,
+) -> MixNNModelStatus {
+    let record = &driven.record.record;
+    let registered = context.world.registrations(&wants.workload.uid);
+    let eyes = Eyes { world: &context.world, key: &context.key };
+    let count = |role: Role| {
+        let slots = record.slots.iter().filter(|s| s.role == role);
+        let placed = slots.filter(|s| eyes.pod(&s.host, &s.pod).is_some_and(|p| p.node.is_some()));
+        let ready = registered.iter().filter(|(r, _)| *r == role).count();
+        (ready as u32, placed.count() as u32)
+    };
+    let (layers, layer_nodes) = count(Role::Layer);
+    let (mut relays, mut relay_nodes) = count(Role::Relay);
+    let mut wanted_relays = wants.relays;
+    let mut models_in_pool = 1;
+    if model.spec.relays.shared {
+        wanted_relays = context.settings.shared_relays;
+        relays = context.world.registrations(WorkloadRef::SHARED).len() as u32;
+        relay_nodes = relays;
+        models_in_pool = context
+            .world
+            .records()
+            .iter()
+            .filter(|r| !r.workload.is_shared() && !r.suspended)
+            .count() as u32;
+    }
+    let said = status::accepted(driven);
+    let mut status = status::status(&said, model.status.as_ref(), model.metadata.generation, now());
+    let wanted_layers = wants.layers.values().sum();
+    status.layers = Some(status::counted(record, Role::Layer, wanted_layers, layers, layer_nodes));
+    status.relays = Some(status::counted(record, Role::Relay, wanted_relays, relays, relay_nodes));
+    status.privacy = Some(status::privacy(&model.spec, wanted_relays, models_in_pool));
+    status
+}
+
+/// Writes status if it says something new, and tells changes of conditions as events.
+async fn write_status(
+    model: &MixNNModel,
+    status: MixNNModelStatus,
+    models: &Models,
+) -> Result<(), ReconcileError> {
+    let old = model.status.clone().unwrap_or_default();
+    if status::same(&old, &status) {
+        return Ok(());
+    }
+    let (namespace, name) = (model.namespace().unwrap_or_default(), model.name_any());
+    let api: Api<MixNNModel> = Api::namespaced(models.context.client.clone(), &namespace);
+    let patch = json!({
+        "apiVersion": MixNNModel::api_version(&()), "kind": MixNNModel::kind(&()),
+        "metadata": {"uid": model.uid()}, "status": status,
+    });
+    let written =
+        api.patch_status(&name, &PatchParams::apply(labels::OPERATOR), &Patch::Apply(patch)).await;
+    match written {
+        Ok(_) => {}
+        // It was deleted, or made anew, meanwhile.
+        Err(kube::Error::Api(s)) if s.is_not_found() || s.is_conflict() => return Ok(()),
+        Err(source) => return Err(ReconcileError::Status { namespace, name, source }),
+    }
+    for now in &status.conditions {
+        let before = old.conditions.iter().find(|c| c.type_ == now.type_);
+        let news = before.is_none_or(|b| (&b.status, &b.reason) != (&now.status, &now.reason));
+        let bad = (now.status == "False") != (now.type_ == mixnn_crds::condition::DEGRADED);
+        let passing =
+            ["Admitting", "Queued", "Scheduling", "Suspended", "NoHosts", "HostsNotReady"]
+                .contains(&now.reason.as_str());
+        if news && now.reason != "AsExpected" && !passing {
+            let kind = if bad { EventType::Warning } else { EventType::Normal };
+            publish(models, model, kind, &now.reason, now.message.clone()).await;
+        }
+    }
+    Ok(())
+}
+
+/// Events are for people: one that cannot be written stops nothing.
+async fn publish(
+    models: &Models,
+    model: &MixNNModel,
+    type_: EventType,
+    reason: &str,
+    note: String,
+) {
+    let note: String = note.chars().take(900).collect();
+    let event = Event {
+        type_,
+        reason: reason.chars().take(120).collect(),
+        note: Some(note),
+        action: "Reconcile".into(),
+        secondary: None,
+    };
+    if let Err(error) = models.recorder.publish(&event, &model.object_ref(&())).await {
+        tracing::warn!(%error, reason, "an event cannot be written");
+    }
+}
+
+/// The designer, its rights, its directory: in the owner's namespace.
+async fn owner_objects(
+    model: &MixNNModel,
+    wants: &Wants,
+    driven: &Driven,
+    directory: &Directory,
+    context: &Context,
+) -> Result<(), ReconcileError> {
+    let record = &driven.record.record;
+    // The designer starts before the pods do: it has claims ready when they register.
+    let nothing = matches!(driven.stand, Stand::NoHosts(..) | Stand::Refused(..));
+    let started = record.slots.iter().any(|s| s.uid.is_some());
+    if nothing && !started && !context.has_applied(&wants.workload.uid) {
+        return Ok(());
+    }
+    let shared = if model.spec.relays.shared { context.settings.shared_relays } else { 0 };
+    let nodes = record.slots.len() + shared as usize + 1;
+    let designer = Designer {
+        model,
+        pin: &record.pin,
+        running: !record.suspended && !record.finished,
+        directory_maps: maps_for(nodes),
+    };
+    let objects = designer_objects(designer, &context.pod_context());
+    let maps = directory_maps(model, directory);
+    let namespace = model.namespace().unwrap_or_default();
+    let owner = Owner { context, namespace: &namespace, key: &wants.workload.uid };
+    let operator = (context.settings.namespace.as_str(), labels::OPERATOR);
+    let mut metadata = objects.account.metadata.clone();
+    metadata.name = Some(labels::OPERATOR.into());
+    metadata.owner_references = None;
+    owner.once("binding", &binding(metadata, labels::OWNER_ROLE, operator)).await?;
+    owner.once("account", &objects.account).await?;
+    owner.once("role", &objects.role).await?;
+    owner.once("role-binding", &objects.binding).await?;
+    owner.once("file", &objects.file).await?;
+    for (i, map) in maps.iter().enumerate() {
+        owner.once(&format!("nodes-{i}"), map).await?;
+    }
+    owner.term(model).await?;
+    owner.once("stateful-set", &objects.stateful_set).await?;
+    context.set_applied(&wants.workload.uid, Some(1));
+    Ok(())
+}
+
+struct Owner<'a> {
+    context: &'a Context,
+    namespace: &'a str,
+    key: &'a str,
+}
+
+impl Owner<'_> {
+    /// Applies an object if it is not what was applied last.
+    async fn once<K>(&self, what: &str, object: &K) -> Result<(), ReconcileError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Serialize
+            + DeserializeOwned
+            + Clone
+            + std::fmt::Debug,
+    {
+        let key = format!("{}/{what}", self.key);
+        let hash = hash_of(object);
+        if self.context.is_applied(&key, hash) {
+            return Ok(());
+        }
+        let api: Api<K> = Api::namespaced(self.context.client.clone(), self.namespace);
+        let params = PatchParams::apply(labels::OPERATOR).force();
+        let applied = api.patch(&object.name_any(), &params, &Patch::Apply(object)).await;
+        applied.map_err(|source| self.failed(what, source))?;
+        self.context.set_applied(&key, Some(hash));
+        Ok(())
+    }
+
+    /// The Lease of the designer's term: made empty, written by designers alone.
+    async fn term(&self, model: &MixNNModel) -> Result<(), ReconcileError> {
+        let key = format!("{}/term", self.key);
+        if self.context.is_applied(&key, 1) {
+            return Ok(());
+        }
+        let owners = vec![model.controller_owner_ref(&()).unwrap_or_default()];
+        let metadata = ObjectMeta {
+            name: Some(term_name(&model.name_any())),
+            owner_references: Some(owners),
+            labels: Some([(labels::MODEL.to_owned(), model.name_any())].into()),
+            ..Default::default()
+        };
+        let lease = Lease { metadata, spec: Some(LeaseSpec::default()) };
+        let api: Api<Lease> = Api::namespaced(self.context.client.clone(), self.namespace);
+        match api.create(&PostParams::default(), &lease).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+            Err(source) => return Err(self.failed("term", source)),
+        }
+        self.context.set_applied(&key, Some(1));
+        Ok(())
+    }
+
+    fn failed(&self, what: &str, source: kube::Error) -> ReconcileError {
+        ReconcileError::Owner {
+            what: what.to_owned(),
+            namespace: self.namespace.to_owned(),
+            source,
+        }
+    }
+}
+
+fn hash_of(object: &impl Serialize) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    serde_json::to_string(object).unwrap_or_default().hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What was applied for a model's designer is to be applied again: somebody changed or removed it.
+pub fn forget_applied(context: &Context, model: &MixNNModel) {
+    let uid = model.uid().unwrap_or_default();
+    context.forget_applied(&uid);
+    tracing::debug!(designer = designer_name(model), "what belongs to a designer was changed");
+    context.wake(workload(model));
+}
+
+/// A pause that doubles with every failure of this object, a part of it left to chance.
+pub fn on_error(guarded: Arc<Guarded>, error: &ReconcileError, models: Arc<Models>) -> Action {
+    let key = ObjectRef::from_obj(&*guarded);
+    let mut failures = models.failures.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = failures.entry(key.clone()).or_insert(0);
+    *count = count.saturating_add(1);
+    let whole = PAUSES.0.saturating_mul(1 << (*count - 1).min(8)).min(PAUSES.1);
+    let chance = f64::from(hash_of(&(key.to_string(), *count)) as u32) / f64::from(u32::MAX);
+    let pause = whole.mul_f64(0.5 + chance / 2.0);
+    tracing::warn!(model = %key, %error, failures = *count, pause_ms = pause.as_millis() as u64, "a reconciliation failed");
+    Action::requeue(pause)
+}

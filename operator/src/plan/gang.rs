@@ -1,0 +1,102 @@
+//! All or nothing: a gang's gates open together, and one gang of a resource at a time.
+
+use super::place::remember;
+use super::{Stand, Step, View, Wants, slots, until};
+use crate::record::{Phase, Record};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// The first pause after a gang did not fit.
+const FIRST_PAUSE: u64 = 10;
+/// The longest pause.
+const LONGEST_PAUSE: u64 = 600;
+
+/// Whether a gang may open its gates: no other that needs the same resources is between its gates and
+/// its nodes, and none that is ready waits for longer.
+pub fn may_lift<'a>(
+    own: &Record,
+    others: impl Iterator<Item = &'a Record>,
+    now: Timestamp,
+) -> bool {
+    let needs = own.resource_classes();
+    let rivals = others
+        .filter(|r| r.workload != own.workload && !r.suspended && !r.finished)
+        .filter(|r| !r.resource_classes().is_disjoint(&needs));
+    let first = |r: &Record| (r.waiting_since, r.workload.uid.clone());
+    for rival in rivals {
+        let blocks = match rival.phase {
+            Phase::Lifted { .. } => true,
+            Phase::Running => false,
+            Phase::Admitting => {
+                let ready = !rival.slots.is_empty() && rival.slots.iter().all(|s| s.uid.is_some());
+                ready && rival.not_before.is_none_or(|at| at <= now) && first(rival) < first(own)
+            }
+        };
+        if blocks {
+            return false;
+        }
+    }
+    true
+}
+
+/// From made pods to pods with nodes.
+pub fn advance(step: &mut Step, wants: &Wants, view: &View<'_>) -> Stand {
+    let record = &mut step.record;
+    if record.phase == Phase::Admitting {
+        if !view.may_lift {
+            return Stand::Queued;
+        }
+        record.phase = Phase::Lifted { at: view.now };
+    }
+    let pod = |s: &crate::record::Slot| view.seen.pod(&s.host, &s.pod);
+    let live = record.slots.iter().filter(|s| !s.finished);
+    let pods: Vec<_> = live.map(|s| (s.id, pod(s))).collect();
+    let gated = pods.iter().filter(|(_, p)| p.as_ref().is_some_and(|p| p.gated));
+    step.lift = gated.map(|(id, _)| *id).collect();
+    let with_node =
+        |p: &&(u32, Option<super::PodView>)| p.1.as_ref().is_some_and(|p| p.node.is_some());
+    let (placed, total) = (pods.iter().filter(with_node).count() as u32, pods.len() as u32);
+    if placed == total {
+        record.phase = Phase::Running;
+        record.attempts = 0;
+        remember(record, view);
+        return Stand::Running;
+    }
+    match record.phase {
+        Phase::Running => {
+            remember(record, view);
+            Stand::Scheduling(placed, total)
+        }
+        Phase::Admitting => Stand::Admitting,
+        Phase::Lifted { at } => {
+            // A timeout beyond the end of time is none.
+            let deadline = at.checked_add(wants.timeout).unwrap_or(Timestamp::MAX);
+            if deadline > view.now {
+                step.wait = Some(until(deadline, view.now));
+                return Stand::Scheduling(placed, total);
+            }
+            back_off(step, view.now)
+        }
+    }
+}
+
+/// Takes all pods back. What it waited so far counts: it goes before whoever came later.
+fn back_off(step: &mut Step, now: Timestamp) -> Stand {
+    let record = &mut step.record;
+    slots::vacate_all(record);
+    record.phase = Phase::Admitting;
+    record.attempts += 1;
+    let at = now + SignedDuration::from_secs(pause(record) as i64);
+    record.not_before = Some(at);
+    step.lift.clear();
+    step.wait = Some(until(at, now));
+    Stand::BackedOff(at)
+}
+
+/// Doubles from try to try, with half of it left to chance so that two gangs do not meet again.
+fn pause(record: &Record) -> u64 {
+    let whole = (FIRST_PAUSE << (record.attempts.saturating_sub(1)).min(6)).min(LONGEST_PAUSE);
+    let mut chance = DefaultHasher::new();
+    (&record.workload.uid, record.attempts).hash(&mut chance);
+    whole / 2 + chance.finish() % (whole / 2 + 1)
+}

@@ -1,0 +1,9 @@
+//! Registration on a cluster: who calls is told by TokenReview, what is registered is kept in the API
+//! server, by whichever replica is asked.
+
+mod auth;
+mod backend;
+mod heads;
+
+pub use auth::PodTokens;
+pub use backend::{ClusterRegistry, directory_of};

@@ -1,0 +1,354 @@
+//! What goes wrong on a real API server: operators that die at any point, two at a time, an API server
+//! that goes away, hosts that refuse, alter or withdraw.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::mortal::Mortal;
+use common::team::{PLATFORM, namespace};
+use common::{World, objects, until};
+use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, Pod, ResourceQuota};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use mixnn_crds::{MixNNHost, MixNNModel};
+use serde_json::json;
+use std::collections::{BTreeMap, HashSet};
+
+/// Who runs where, but for names that chance gives.
+async fn end_state(world: &World, hosts: &[String]) -> BTreeMap<(String, String), usize> {
+    let mut state = BTreeMap::new();
+    for pod in world.pods(hosts).await {
+        let key = (pod.namespace().unwrap(), pod.labels()["mixnn.dev/pod"].clone());
+        *state.entry(key).or_default() += 1;
+    }
+    state
+}
+
+#[tokio::test]
+async fn an_operator_killed_after_any_write_comes_to_the_same_end() {
+    let Some(world) = World::start().await else { return };
+    let hosts = world.teams("kill", 2).await;
+    let mut writes = 0;
+    // Each round lets one write more through; the first round that needs no death is the last.
+    loop {
+        let name = format!("net-{writes}");
+        world.create(&objects::model("kill", &name, 2, 2)).await;
+        let mortal = Mortal::new(writes);
+        let dead = mortal.dead();
+        let first = world.operator_through(world.mortal_client(&mortal), &[]).await;
+        let lived = tokio::select! {
+            () = dead => false,
+            _ = world.condition("kill", &name, "Scheduled", "True", "Scheduled") => true,
+        };
+        drop(first);
+        let next = world.operator(&["--identity", "second"]).await;
+        world.condition("kill", &name, "Scheduled", "True", "Scheduled").await;
+        let pods = until("as many pods as wanted", || async {
+            let pods = world.pods(&hosts).await;
+            (pods.len() == 4).then_some(pods)
+        })
+        .await;
+        let names: HashSet<_> = pods.iter().map(ResourceExt::name_any).collect();
+        assert_eq!(names.len(), 4, "no twins");
+        let state = end_state(&world, &hosts).await;
+        let layers = state.iter().filter(|((_, role), _)| role == "layer");
+        assert!(
+            layers.clone().count() == 2 && layers.map(|(_, n)| n).all(|n| *n == 1),
+            "{state:?}"
+        );
+        world.models("kill").delete(&name, &DeleteParams::default()).await.unwrap();
+        until("all is gone again", || async { world.pods(&hosts).await.is_empty().then_some(()) })
+            .await;
+        next.stop().await;
+        if lived {
+            break;
+        }
+        writes += if writes < 12 { 1 } else { 3 };
+    }
+    assert!(writes > 12, "only {writes} writes were tried");
+}
+
+#[tokio::test]
+async fn hosts_refuse_alter_and_withdraw() {
+    let Some(world) = World::start().await else { return };
+    let operator = world.operator(&[]).await;
+    quota_limit_range_and_policy(&world).await;
+    a_host_that_alters_pods(&world).await;
+    a_grant_comes_and_goes(&world).await;
+    one_bad_object_stops_nothing(&world).await;
+    drop(operator);
+}
+
+/// Each is named in the owner's status, and a host beside it takes what it refused.
+async fn quota_limit_range_and_policy(world: &World) {
+    let hosts = world.teams("refused", 1).await;
+    let quotas: Api<ResourceQuota> = Api::namespaced(world.client.clone(), &hosts[0]);
+    let quota = serde_json::from_value(
+        json!({"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}),
+    )
+    .unwrap();
+    quotas.create(&PostParams::default(), &quota).await.unwrap();
+    until("the quota counts", || async { quotas.get("none").await.ok()?.status?.hard }).await;
+    world.create(&objects::model("refused", "net", 1, 1)).await;
+    let model =
+        world.condition("refused", "net", "HostsResolved", "False", "HostQuotaExceeded").await;
+    let conditions = model.status.unwrap().conditions;
+    let text = &conditions.iter().find(|c| c.type_ == "HostsResolved").unwrap().message;
+    assert!(text.contains("exceeded quota"), "{text}");
+    assert!(world.pods(&hosts).await.is_empty(), "no part of a gang stays");
+
+    let strict = "refused-strict".to_owned();
+    namespace(&world.client, &strict, &json!({})).await;
+    let ranges: Api<LimitRange> = Api::namespaced(world.client.clone(), &strict);
+    let range = serde_json::from_value(json!({"metadata": {"name": "small"}, "spec": {"limits": [{"type": "Container", "max": {"memory": "1Mi"}}]}})).unwrap();
+    ranges.create(&PostParams::default(), &range).await.unwrap();
+    world.grant(&strict, "refused", json!({})).await;
+    world.condition("refused", "net", "HostsResolved", "False", "").await;
+
+    // Pods must pass the strictest of the Pod Security Standards.
+    let good = "refused-restricted".to_owned();
+    namespace(&world.client, &good, &json!({"pod-security.kubernetes.io/enforce": "restricted"}))
+        .await;
+    world.grant(&good, "refused", json!({})).await;
+    world.condition("refused", "net", "Scheduled", "True", "Scheduled").await;
+    assert_eq!(world.pods(&[good]).await.len(), 2);
+    let events =
+        world.cluster.kubectl(&["events", "-n", "refused", "--for", "mixnnmodel/net"], "").1;
+    assert!(events.contains("HostQuotaExceeded"), "{events}");
+    world.models("refused").delete("net", &DeleteParams::default()).await.unwrap();
+}
+
+/// Something in a host namespace puts a container of its own into every pod.
+async fn a_host_that_alters_pods(world: &World) {
+    let hosts = world.teams("altered", 1).await;
+    put_sidecars_into(world, &hosts[0]).await;
+    world.create(&objects::model("altered", "net", 1, 1)).await;
+    let model = world.condition("altered", "net", "Degraded", "True", "HostMutatesPods").await;
+    let conditions = model.status.unwrap().conditions;
+    let text = &conditions.iter().find(|c| c.type_ == "Degraded").unwrap().message;
+    assert!(text.contains(&hosts[0]) && text.contains("containers"), "{text}");
+    until("no altered pod stays", || async { world.pods(&hosts).await.is_empty().then_some(()) })
+        .await;
+    let honest = "altered-honest".to_owned();
+    namespace(&world.client, &honest, &json!({})).await;
+    world.grant(&honest, "altered", json!({})).await;
+    world.condition("altered", "net", "Scheduled", "True", "Scheduled").await;
+    assert_eq!(world.pods(&[honest]).await.len(), 2);
+    world.models("altered").delete("net", &DeleteParams::default()).await.unwrap();
+}
+
+async fn put_sidecars_into(world: &World, namespace: &str) {
+    let pods = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]);
+    let sidecar = "Object{spec: Object.spec{containers: [Object.spec.containers{name: 'sidecar', image: 'example.org/sidecar'}]}}";
+    let api = "admissionregistration.k8s.io/v1beta1";
+    let policy = json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": api, "kind": "MutatingAdmissionPolicy", "metadata": {"name": "sidecar"}, "spec": {
+            "matchConstraints": {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+                "resourceRules": pods,
+            },
+            "failurePolicy": "Fail", "reinvocationPolicy": "Never",
+            "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": sidecar}}],
+        }},
+        {"apiVersion": api, "kind": "MutatingAdmissionPolicyBinding", "metadata": {"name": "sidecar"},
+            "spec": {"policyName": "sidecar"}},
+    ]});
+    let (ok, said) = world.cluster.kubectl(&["apply", "-f", "-"], &policy.to_string());
+    assert!(ok, "{said}");
+    let probe = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe", "namespace": namespace},
+        "spec": {"containers": [{"name": "c", "image": "example.org/x"}]}});
+    until("pods get a sidecar", || async {
+        let args = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
+        let (ok, said) = world.cluster.kubectl(&args, &probe.to_string());
+        (ok && said.contains("example.org/sidecar")).then_some(())
+    })
+    .await;
+}
+
+async fn a_grant_comes_and_goes(world: &World) {
+    let hosts = world.teams("grants", 2).await;
+    let api: Api<MixNNHost> = Api::namespaced(world.client.clone(), &hosts[0]);
+    // It admits others now.
+    let others = Patch::Merge(
+        json!({"spec": {"allowedOwners": {"namespaceSelector": {"matchLabels": {"owner": "nobody"}}}}}),
+    );
+    api.patch("mixnn", &PatchParams::default(), &others).await.unwrap();
+    world.create(&objects::model("grants", "net", 2, 1)).await;
+    world.condition("grants", "net", "HostsResolved", "False", "NoFreshHost").await;
+    // A label of the owner's namespace is what is looked at.
+    let namespaces: Api<Namespace> = Api::all(world.client.clone());
+    let back = Patch::Merge(
+        json!({"spec": {"allowedOwners": {"namespaceSelector": {"matchLabels": {"owner": "grants"}}}}}),
+    );
+    api.patch("mixnn", &PatchParams::default(), &back).await.unwrap();
+    world.condition("grants", "net", "Scheduled", "True", "Scheduled").await;
+
+    // Withdrawn while pods run: they end, and there is nowhere to go.
+    api.delete("mixnn", &DeleteParams::background()).await.unwrap();
+    until("its pods are ended", || async {
+        world.pods(&hosts[..1]).await.is_empty().then_some(())
+    })
+    .await;
+    world.condition("grants", "net", "Degraded", "True", "NoFreshHost").await;
+    let fresh = "grants-fresh".to_owned();
+    namespace(&world.client, &fresh, &json!({})).await;
+    world.grant(&fresh, "grants", json!({})).await;
+    world.condition("grants", "net", "Degraded", "False", "AsExpected").await;
+    // A host namespace that goes away takes its pods, and no model hangs in it.
+    namespaces.delete(&fresh, &DeleteParams::default()).await.unwrap();
+    world.models("grants").delete("net", &DeleteParams::default()).await.unwrap();
+    until("the namespace is gone", || async {
+        namespaces.get_opt(&fresh).await.ok()?.is_none().then_some(())
+    })
+    .await;
+    until("every pod is gone", || async { world.pods(&hosts).await.is_empty().then_some(()) })
+        .await;
+}
+
+/// An object that this version of the operator cannot read, among good ones.
+async fn one_bad_object_stops_nothing(world: &World) {
+    let hosts = world.teams("bad", 1).await;
+    // As an older or newer CRD would let it through.
+    let loose = json!({"spec": {"versions": [{"name": "v1alpha1", "served": true, "storage": true,
+        "subresources": {"status": {}},
+        "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}});
+    let (ok, said) = world.cluster.kubectl(
+        &["patch", "crd", "mixnnmodels.mixnn.dev", "--type=merge", "-p", &loose.to_string()],
+        "",
+    );
+    assert!(ok, "{said}");
+    let bad = json!({"apiVersion": "mixnn.dev/v1alpha1", "kind": "MixNNModel",
+        "metadata": {"name": "bad", "namespace": "bad"}, "spec": {"layers": "none"}});
+    until("the bad one is taken", || async {
+        world
+            .cluster
+            .kubectl(&["apply", "--validate=false", "-f", "-"], &bad.to_string())
+            .0
+            .then_some(())
+    })
+    .await;
+    world.create(&objects::model("bad", "good", 1, 1)).await;
+    world.condition("bad", "good", "Scheduled", "True", "Scheduled").await;
+    assert_eq!(world.pods(&hosts).await.len(), 2);
+}
+
+#[tokio::test]
+async fn operators_and_api_servers_come_and_go() {
+    let Some(mut world) = World::start().await else { return };
+    let first = world.operator(&[]).await;
+    let second = world.operator(&["--identity", "second"]).await;
+    let hosts = world.teams("away", 2).await;
+    world.create(&objects::model("away", "net", 2, 2)).await;
+    world.condition("away", "net", "Scheduled", "True", "Scheduled").await;
+    let before: HashSet<_> = world.pods(&hosts).await.iter().map(ResourceExt::uid).collect();
+    assert_eq!(before.len(), 4, "two operators, each pod once");
+
+    // The leader dies without a word: the other takes over, and nothing is made anew.
+    drop(first);
+    world.create(&objects::model("away", "later", 1, 1)).await;
+    world.condition("away", "later", "Scheduled", "True", "Scheduled").await;
+    let after: HashSet<_> = world.pods(&hosts).await.iter().map(ResourceExt::uid).collect();
+    assert!(after.is_superset(&before) && after.len() == 6, "{before:?} {after:?}");
+
+    // The API server goes and comes: watches begin again, and what happened meanwhile is seen.
+    world.cluster.kill("kube-apiserver");
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    world.cluster.start_api();
+    world.cluster.ready().await;
+    world.create(&objects::model("away", "anew", 1, 1)).await;
+    world.condition("away", "anew", "Scheduled", "True", "Scheduled").await;
+
+    // etcd is silent for a while: requests time out, and what was half done is done.
+    world.create(&objects::model("away", "slow", 1, 1)).await;
+    world.cluster.pause("etcd", std::time::Duration::from_secs(8)).await;
+    world.condition("away", "slow", "Scheduled", "True", "Scheduled").await;
+    let now: HashSet<_> = world.pods(&hosts).await.iter().map(ResourceExt::uid).collect();
+    assert!(now.is_superset(&after) && now.len() == 10, "each pod once: {after:?} {now:?}");
+
+    // Deleted while no operator is there.
+    second.stop().await;
+    world.models("away").delete("net", &DeleteParams::default()).await.unwrap();
+    let orphan = orphan(&world, &hosts[0]).await;
+    let third = world.operator(&["--identity", "third"]).await;
+    until("its pods are ended, and what no record names", || async {
+        let left: HashSet<_> = world.pods(&hosts).await.iter().map(ResourceExt::uid).collect();
+        (left.is_disjoint(&before) && !left.contains(&Some(orphan.clone()))).then_some(())
+    })
+    .await;
+    assert_eq!(world.pods(&hosts).await.len(), 6, "the other models' are left alone");
+    drop(third);
+}
+
+/// A pod with our label, made by nobody that we know.
+async fn orphan(world: &World, namespace: &str) -> String {
+    let api: Api<Pod> = Api::namespaced(world.client.clone(), namespace);
+    let pod = serde_json::from_value(json!({
+        "metadata": {"name": "orphan", "labels": {"mixnn.dev/pod": "layer"}},
+        "spec": {"containers": [{"name": "c", "image": "example.org/x"}], "serviceAccountName": "mixnn-pods"},
+    }))
+    .unwrap();
+    api.create(&PostParams::default(), &pod).await.unwrap().uid().unwrap()
+}
+
+#[tokio::test]
+async fn gangs_and_the_shared_pool() {
+    let Some(world) = World::start().await else { return };
+    let operator = world.operator(&["--shared-relays", "3"]).await;
+    // Room for one model's three pods of 20 cores on two nodes of 64, not for two models'.
+    let hosts = world.teams("gangs", 4).await;
+    let big = json!({
+        "podClasses": {"standard": {"resources": {"limits": {"cpu": "30"}}}},
+        "placement": {"timeout": "10s", "maxLayersPerHost": 4},
+    });
+    for name in ["one", "two"] {
+        world.create(&objects::model_with("gangs", name, 3, 1, big.clone())).await;
+    }
+    let done: HashSet<String> = HashSet::new();
+    let first = until("one of them runs", || async { running(&world, &done).await }).await;
+    let other = if first == "one" { "two" } else { "one" };
+    world.condition("gangs", other, "Scheduled", "False", "Timeout").await;
+    let with_node = |pods: Vec<Pod>| {
+        pods.iter().filter(|p| p.spec.as_ref().unwrap().node_name.is_some()).count()
+    };
+    assert!(with_node(world.pods(&hosts).await) <= 4, "no half gang holds nodes");
+    // The first is done; then the other fits.
+    world.models("gangs").delete(&first, &DeleteParams::default()).await.unwrap();
+    world.condition("gangs", other, "Scheduled", "True", "Scheduled").await;
+    world.models("gangs").delete(other, &DeleteParams::default()).await.unwrap();
+    shared_pool(&world).await;
+    drop(operator);
+}
+
+async fn running(world: &World, done: &HashSet<String>) -> Option<String> {
+    let models: Vec<MixNNModel> =
+        world.models("gangs").list(&ListParams::default()).await.ok()?.items;
+    let scheduled = |m: &&MixNNModel| {
+        let conditions = m.status.as_ref().map(|s| s.conditions.clone()).unwrap_or_default();
+        conditions.iter().any(|c| c.type_ == "Scheduled" && c.status == "True")
+    };
+    models.iter().find(scheduled).map(ResourceExt::name_any).filter(|n| !done.contains(n))
+}
+
+async fn shared_pool(world: &World) {
+    // Hosts that admit the platform's namespace host the pool.
+    namespace(&world.client, "pool-host", &json!({})).await;
+    let labels = Patch::Merge(json!({"metadata": {"labels": {"owner": "platform"}}}));
+    let namespaces: Api<Namespace> = Api::all(world.client.clone());
+    namespaces.patch(PLATFORM, &PatchParams::default(), &labels).await.unwrap();
+    world.grant("pool-host", "platform", json!({"roles": ["Relay"]})).await;
+    let pool = ["pool-host".to_owned()];
+    until("the pool's relays", || async { (world.pods(&pool).await.len() == 3).then_some(()) })
+        .await;
+    let hosts = world.teams("sharing", 1).await;
+    let shared = json!({"relays": {"shared": true}});
+    world.create(&objects::model_with("sharing", "net", 1, 3, shared)).await;
+    world.condition("sharing", "net", "Scheduled", "True", "Scheduled").await;
+    assert_eq!(world.pods(&hosts).await.len(), 1, "its layer, and no relay of its own");
+    world.models("sharing").delete("net", &DeleteParams::default()).await.unwrap();
+    until("its layer is gone", || async { world.pods(&hosts).await.is_empty().then_some(()) })
+        .await;
+    assert_eq!(world.pods(&pool).await.len(), 3, "the pool stays");
+    let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), PLATFORM);
+    assert!(maps.get_opt("run-shared-relays").await.unwrap().is_some());
+}

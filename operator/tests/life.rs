@@ -1,0 +1,279 @@
+//! A model's life on a real API server: pods, keys, losses, suspend, end.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use clap::Parser;
+use common::kubelet;
+use common::team::{PLATFORM, Running, pod_token};
+use common::{World, objects, until};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use mixnn_node::{NodeArgs, NodeError, RegistryClient};
+use mixnn_protocol::registration::{Directory, NodeClass};
+use mixnn_protocol::{ClaimKey, KeyPair, Suite, SystemRng};
+use serde_json::json;
+use std::collections::HashSet;
+
+#[derive(Parser)]
+struct Args {
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// A client of the registration service, with the CA that is in the pod's spec.
+fn registry(
+    running: &Running,
+    pod: &Pod,
+    token: &str,
+    folder: &tempfile::TempDir,
+) -> RegistryClient {
+    let env = pod.spec.as_ref().unwrap().containers[0].env.clone().unwrap();
+    let ca = env.iter().find(|e| e.name == "MIXNN_REGISTRY_CA_PEM").unwrap().value.clone().unwrap();
+    let file = folder.path().join(pod.name_any());
+    std::fs::write(&file, token).unwrap();
+    let url = format!("https://localhost:{}", running.registration.port());
+    let ca = format!("--registry-ca-pem={ca}");
+    let args = ["x", "--registry", &url, &ca, "--token-file", file.to_str().unwrap()];
+    RegistryClient::new(&Args::try_parse_from(args).unwrap().node).unwrap()
+}
+
+const AUDIENCE: &str = "mixnn.dev/registration";
+const URL: &str = "http://10.1.0.1:7000";
+
+fn keys() -> KeyPair {
+    KeyPair::generate(Suite::XWing, &mut SystemRng)
+}
+
+fn reason(error: NodeError) -> String {
+    match error {
+        NodeError::Refused { reason, .. } => reason,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn from_apply_to_delete() {
+    let Some(world) = World::start().await else { return };
+    let operator = world.operator(&["--lost-after", "5"]).await;
+    let hosts = world.teams("vision", 3).await;
+    let model = world.create(&objects::model("vision", "net", 2, 3)).await;
+    world.condition("vision", "net", "Scheduled", "True", "Scheduled").await;
+    let pods = world.pods(&hosts).await;
+    assert_eq!(pods.len(), 5);
+    pods_tell_nothing(&world, &pods, &model.uid().unwrap()).await;
+    let designer = designer_is_there(&world).await;
+    registration(&world, &operator, &pods, &designer).await;
+    a_lost_pod_is_replaced(&world, &hosts, &pods).await;
+    a_pod_on_a_dead_node_is_replaced(&world, &hosts).await;
+    suspend_and_resume(&world, &hosts).await;
+    world.models("vision").delete("net", &DeleteParams::default()).await.unwrap();
+    until("every pod is gone", || async { world.pods(&hosts).await.is_empty().then_some(()) })
+        .await;
+    let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), PLATFORM);
+    until("records and registrations are gone", || async {
+        let left = maps.list(&ListParams::default().labels("mixnn.dev/record")).await.ok()?;
+        left.items.is_empty().then_some(())
+    })
+    .await;
+    operator.stop().await;
+}
+
+/// What a host's admin can read says neither whose pods these are, nor which layer.
+async fn pods_tell_nothing(world: &World, pods: &[Pod], uid: &str) {
+    let mut shapes = HashSet::new();
+    for pod in pods {
+        let text = serde_json::to_string(&pod.metadata).unwrap()
+            + &serde_json::to_string(&pod.spec).unwrap();
+        let namespace = pod.namespace().unwrap();
+        let text = text.replace(&namespace, "");
+        for told in ["vision", "net\"", "first", "l1", uid] {
+            assert!(!text.contains(told), "'{told}' in {text}");
+        }
+        let owner = &pod.owner_references()[0];
+        assert_eq!((owner.kind.as_str(), owner.controller), ("MixNNHost", Some(true)));
+        let role = pod.labels()["mixnn.dev/pod"].clone();
+        let container = &pod.spec.as_ref().unwrap().containers[0];
+        shapes.insert((role, serde_json::to_string(container).unwrap()));
+    }
+    assert_eq!(shapes.len(), 2, "all layers are alike, all relays are");
+    let host = pods[0].namespace().unwrap();
+    let policies: Api<NetworkPolicy> = Api::namespaced(world.client.clone(), &host);
+    assert!(
+        policies.get_opt("mixnn-pods").await.unwrap().is_some(),
+        "walls stand before the first pod"
+    );
+    let accounts: Api<ServiceAccount> = Api::namespaced(world.client.clone(), &host);
+    let account = accounts.get("mixnn-pods").await.unwrap();
+    assert_eq!(account.automount_service_account_token, Some(false));
+    let events = world.cluster.kubectl(&["get", "events", "-n", &host, "-o", "json"], "").1;
+    assert!(!events.contains("vision/") && !events.contains(uid), "{events}");
+}
+
+async fn designer_is_there(world: &World) -> Pod {
+    let pods: Api<Pod> = Api::namespaced(world.client.clone(), "vision");
+    let pod =
+        until("the designer's pod", || async { pods.get_opt("net-designer-0").await.ok()? }).await;
+    let secrets: Api<Secret> = Api::namespaced(world.client.clone(), "vision");
+    assert!(
+        secrets.list(&ListParams::default()).await.unwrap().items.is_empty(),
+        "the operator makes no secret of the owner's"
+    );
+    pod
+}
+
+async fn registration(world: &World, operator: &Running, pods: &[Pod], designer: &Pod) {
+    let folder = tempfile::tempdir().unwrap();
+    let layer =
+        |i: usize| pods.iter().filter(|p| p.labels()["mixnn.dev/pod"] == "layer").nth(i).unwrap();
+    let relay = pods.iter().find(|p| p.labels()["mixnn.dev/pod"] == "relay").unwrap();
+    let token = |pod: Pod, audience: &'static str| async move {
+        pod_token(&world.client, &pod, audience).await
+    };
+
+    // The designer publishes claims before layer pods can register.
+    let good = token(layer(0).clone(), AUDIENCE).await;
+    let client = registry(operator, layer(0), &good, &folder);
+    let key = keys();
+    let owner = token(designer.clone(), AUDIENCE).await;
+    let owner = registry(operator, designer, &owner, &folder);
+    let me = owner.register(NodeClass::Designer, URL, keys().public()).await.unwrap();
+    let claims: Vec<_> = (0..8).map(|_| ClaimKey::generate(&mut SystemRng)).collect();
+    let publish = || owner.publish_claims(claims.iter().map(ClaimKey::claim).collect());
+    publish().await.unwrap();
+    publish().await.unwrap();
+    let first = client.register(NodeClass::Layer, URL, key.public()).await.unwrap();
+    assert!(claims.iter().any(|c| Some(c.claim()) == first.claim), "one of the designer's claims");
+    assert_eq!(first.admission_key, me.admission_key);
+    let again = client.register(NodeClass::Layer, URL, key.public()).await.unwrap();
+    assert_eq!(first, again, "a lost reply loses nothing");
+
+    let second = client.register(NodeClass::Layer, URL, keys().public()).await;
+    assert_eq!(reason(second.unwrap_err()), "conflict");
+    let class = client.register(NodeClass::Relay, URL, key.public()).await;
+    assert_eq!(reason(class.unwrap_err()), "forbidden");
+    let wrong = token(layer(1).clone(), "somebody-else").await;
+    let wrong = registry(operator, layer(1), &wrong, &folder)
+        .register(NodeClass::Layer, URL, key.public())
+        .await;
+    assert_eq!(reason(wrong.unwrap_err()), "unauthorized");
+    let foreign = foreign_pod(world, &layer(0).namespace().unwrap()).await;
+    let foreign_token = pod_token(&world.client, &foreign, AUDIENCE).await;
+    let mut disguised = foreign.clone();
+    disguised.spec = layer(0).spec.clone();
+    let foreign = registry(operator, &disguised, &foreign_token, &folder)
+        .register(NodeClass::Layer, URL, key.public())
+        .await;
+    assert_eq!(reason(foreign.unwrap_err()), "unauthorized");
+
+    let token1 = token(layer(1).clone(), AUDIENCE).await;
+    let other = registry(operator, layer(1), &token1, &folder);
+    let other = other.register(NodeClass::Layer, URL, keys().public()).await.unwrap();
+    assert_ne!(other.claim, first.claim, "a claim is given once");
+    let token_r = token(relay.clone(), AUDIENCE).await;
+    let relays = registry(operator, relay, &token_r, &folder);
+    relays.register(NodeClass::Relay, URL, keys().public()).await.unwrap();
+
+    // The directory: in the owner's namespace, whole; to a layer, relays alone.
+    let seen = client.directory().await.unwrap();
+    assert_eq!(seen.nodes.len(), 1);
+    let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), "vision");
+    until("the directory in the owner's namespace", || async {
+        let map = maps.get_opt("net-nodes-0").await.ok()??;
+        let directory: Directory = serde_json::from_str(&map.data?["nodes.json"]).ok()?;
+        (directory.nodes.len() == 3).then_some(())
+    })
+    .await;
+    assert_eq!(owner.directory().await.unwrap().nodes.len(), 3);
+    until("ready pods are counted", || async {
+        let status = world.models("vision").get("net").await.ok()?.status?;
+        (status.layers?.ready == "2/2" && status.relays?.ready == "1/3").then_some(())
+    })
+    .await;
+    bodies_are_bounded(operator, &good).await;
+}
+
+async fn bodies_are_bounded(operator: &Running, token: &str) {
+    let http = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build().unwrap();
+    let url = format!("https://localhost:{}/v1/register", operator.registration.port());
+    let request = http.post(url).bearer_auth(token).header("content-type", "application/json");
+    let answer = request.body("x".repeat(1 << 20)).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 413);
+    let url = format!("http://{}/metrics", operator.health);
+    let text = http.get(url).send().await.unwrap().text().await.unwrap();
+    for outcome in ["accepted", "conflict", "unauthorized", "too-large"] {
+        let line = format!("mixnn_operator_registrations_total{{outcome=\"{outcome}\"}}");
+        assert!(text.contains(&line), "{line} is not in {text}");
+    }
+    assert!(text.contains("mixnn_operator_leader 1") && !text.contains("vision"), "{text}");
+}
+
+/// A pod that somebody of the host made, under the same account.
+async fn foreign_pod(world: &World, namespace: &str) -> Pod {
+    let api: Api<Pod> = Api::namespaced(world.client.clone(), namespace);
+    let pod = serde_json::from_value(json!({"metadata": {"name": "foreign"}, "spec": {
+        "serviceAccountName": "mixnn-pods", "automountServiceAccountToken": false,
+        "containers": [{"name": "mixnn", "image": "example.org/layer"}],
+    }}))
+    .unwrap();
+    api.create(&PostParams::default(), &pod).await.unwrap()
+}
+
+async fn a_lost_pod_is_replaced(world: &World, hosts: &[String], before: &[Pod]) {
+    let lost = before.iter().find(|p| p.labels()["mixnn.dev/pod"] == "layer").unwrap();
+    kubelet::end(&world.client, lost, "Failed").await;
+    until("the lost pod is replaced, and gone", || async {
+        let now = world.pods(hosts).await;
+        let living = now.iter().filter(|p| p.spec.as_ref().unwrap().node_name.is_some()).count();
+        (living == 5 && now.len() == 5 && !now.iter().any(|p| p.uid() == lost.uid())).then_some(())
+    })
+    .await;
+    let replaced = until("the replacement is counted", || async {
+        let status = world.models("vision").get("net").await.ok()?.status?;
+        Some(status.layers?.replaced).filter(|n| *n > 0)
+    })
+    .await;
+    assert_eq!(replaced, 1);
+}
+
+/// The kubelet is silent and confirms nothing: the pod is removed by force, and replaced before that.
+async fn a_pod_on_a_dead_node_is_replaced(world: &World, hosts: &[String]) {
+    let pods = world.pods(hosts).await;
+    let lost = pods.iter().find(|p| p.labels()["mixnn.dev/pod"] == "relay").unwrap();
+    kubelet::node(&world.client, "n3", "64", "64Gi").await;
+    world.kubelet.kill(lost.spec.as_ref().unwrap().node_name.as_ref().unwrap());
+    let api: Api<Pod> = Api::namespaced(world.client.clone(), &lost.namespace().unwrap());
+    // As the taint manager does it.
+    api.delete(&lost.name_any(), &DeleteParams::default()).await.unwrap();
+    until("a relay takes its place while it still lingers", || async {
+        let now = world.pods(hosts).await;
+        let relays = now.iter().filter(|p| {
+            p.labels()["mixnn.dev/pod"] == "relay" && p.metadata.deletion_timestamp.is_none()
+        });
+        (relays.count() == 3).then_some(())
+    })
+    .await;
+    until("what lingers is removed by force", || async {
+        (world.pods(hosts).await.len() == 5).then_some(())
+    })
+    .await;
+}
+
+async fn suspend_and_resume(world: &World, hosts: &[String]) {
+    let models = world.models("vision");
+    let set = |suspend: bool| Patch::Merge(json!({"spec": {"suspend": suspend}}));
+    models.patch("net", &PatchParams::default(), &set(true)).await.unwrap();
+    world.condition("vision", "net", "Scheduled", "False", "Suspended").await;
+    until("no pod is left", || async { world.pods(hosts).await.is_empty().then_some(()) }).await;
+    let sets: Api<StatefulSet> = Api::namespaced(world.client.clone(), "vision");
+    let replicas = || async { sets.get("net-designer").await.ok()?.spec?.replicas };
+    until("the designer stops", || async { replicas().await.filter(|r| *r == 0) }).await;
+    models.patch("net", &PatchParams::default(), &set(false)).await.unwrap();
+    world.condition("vision", "net", "Scheduled", "True", "Scheduled").await;
+    assert_eq!(world.pods(hosts).await.len(), 5);
+    until("the designer runs", || async { replicas().await.filter(|r| *r == 1) }).await;
+}
