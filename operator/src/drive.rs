@@ -63,10 +63,10 @@ pub async fn drive(
         }
     }
     let record = context.world.record_of(&wants.workload.uid);
-    let record = record.map_or_else(
-        || Versioned { record: first_record(wants, now()).into(), version: String::new() },
-        |record| record,
-    );
+    let record = record.unwrap_or_else(|| Versioned {
+        record: first_record(wants, now()).into(),
+        version: String::new(),
+    });
     let wait = Some(Duration::from_secs(1));
     Ok(Driven { record, stand: Stand::Admitting, wait, lost, altered })
 }

@@ -1,9 +1,7 @@
 //! The controller of MixNNModels: dereference, validate, build, apply, update status.
 
 use crate::apply::ApplyError;
-use crate::build::{
-    Designer, binding, designer_name, designer_objects, directory_maps, maps_for, term_name,
-};
+use crate::build::{Designer, binding, designer_name, designer_objects, directory_maps, maps_for};
 use crate::context::Context;
 use crate::drive::{Driven, drive};
 use crate::labels;
@@ -15,9 +13,7 @@ use crate::status;
 use crate::validate::{Invalid, validate, workload};
 use crate::world::{Eyes, now};
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -283,7 +279,6 @@ async fn owner_objects(
     for (i, map) in maps.iter().enumerate() {
         owner.once(&format!("nodes-{i}"), map).await?;
     }
-    owner.term(model).await?;
     owner.once("stateful-set", &objects.stateful_set).await?;
     context.set_applied(&wants.workload.uid, Some(1));
     Ok(())
@@ -315,30 +310,6 @@ impl Owner<'_> {
         let applied = api.patch(&object.name_any(), &params, &Patch::Apply(object)).await;
         applied.map_err(|source| self.failed(what, source))?;
         self.context.set_applied(&key, Some(hash));
-        Ok(())
-    }
-
-    /// The Lease of the designer's term: made empty, written by designers alone.
-    async fn term(&self, model: &MixNNModel) -> Result<(), ReconcileError> {
-        let key = format!("{}/term", self.key);
-        if self.context.is_applied(&key, 1) {
-            return Ok(());
-        }
-        let owners = vec![model.controller_owner_ref(&()).unwrap_or_default()];
-        let metadata = ObjectMeta {
-            name: Some(term_name(&model.name_any())),
-            owner_references: Some(owners),
-            labels: Some([(labels::MODEL.to_owned(), model.name_any())].into()),
-            ..Default::default()
-        };
-        let lease = Lease { metadata, spec: Some(LeaseSpec::default()) };
-        let api: Api<Lease> = Api::namespaced(self.context.client.clone(), self.namespace);
-        match api.create(&PostParams::default(), &lease).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
-            Err(source) => return Err(self.failed("term", source)),
-        }
-        self.context.set_applied(&key, Some(1));
         Ok(())
     }
 

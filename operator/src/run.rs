@@ -237,6 +237,7 @@ async fn lead(context: Arc<Context>) {
 }
 
 /// Changes with the object's spec, labels and identity, and not with its status.
+#[expect(clippy::unnecessary_wraps, reason = "predicates may give nothing")]
 fn spec_of<K: kube::Resource>(object: &K) -> Option<u64> {
     let meta = object.meta();
     let mut hasher = DefaultHasher::new();

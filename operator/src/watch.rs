@@ -136,7 +136,7 @@ async fn hosts(context: Arc<Context>, ready: oneshot::Sender<()>) {
                 for gone in known.difference(&listed) {
                     context.world.host(gone, None);
                 }
-                known = listed.clone();
+                known.clone_from(&listed);
                 tell(&mut ready);
                 everyone(&context);
                 return;

@@ -10,6 +10,7 @@ use mixnn_operator::build::{
 };
 use mixnn_operator::record::{Role, Slot};
 use mixnn_operator::validate::validate;
+use mixnn_protocol::registration::Directory;
 use serde_json::{Value, json};
 
 const MODEL: &str = "
@@ -122,7 +123,7 @@ fn a_designer() {
     let text = &made.file.data.unwrap()["model.yaml"];
     let read = mixnn_crds::parse_str("model.yaml", text).unwrap();
     assert_eq!(read.spec, model.spec, "the designer reads what the owner wrote");
-    assert_eq!(directory_maps(&model, &Default::default()).len(), 1);
+    assert_eq!(directory_maps(&model, &Directory::default()).len(), 1);
 }
 
 #[test]
@@ -135,12 +136,11 @@ fn what_somebody_put_into_a_pod_is_found() {
     let value = serde_json::to_value(&sent).unwrap();
     let change = |pointer: &str, new: Value| {
         let mut found = value.clone();
-        match found.pointer_mut(pointer) {
-            Some(place) => *place = new,
-            None => {
-                let (parent, key) = pointer.rsplit_once('/').unwrap();
-                found.pointer_mut(parent).unwrap()[key] = new;
-            }
+        if let Some(place) = found.pointer_mut(pointer) {
+            *place = new;
+        } else {
+            let (parent, key) = pointer.rsplit_once('/').unwrap();
+            found.pointer_mut(parent).unwrap()[key] = new;
         }
         altered(&sent, &serde_json::from_value(found).unwrap())
     };

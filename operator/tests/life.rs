@@ -14,7 +14,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use mixnn_node::{NodeArgs, NodeError, RegistryClient};
-use mixnn_protocol::registration::{Directory, NodeClass};
+use mixnn_protocol::registration::{Directory, Head, NodeClass};
 use mixnn_protocol::{ClaimKey, KeyPair, Suite, SystemRng};
 use serde_json::json;
 use std::collections::HashSet;
@@ -176,7 +176,14 @@ async fn registration(world: &World, operator: &Running, pods: &[Pod], designer:
     assert_ne!(other.claim, first.claim, "a claim is given once");
     let token_r = token(relay.clone(), AUDIENCE).await;
     let relays = registry(operator, relay, &token_r, &folder);
+    let before = owner.directory().await.unwrap();
     relays.register(NodeClass::Relay, URL, keys().public()).await.unwrap();
+    let newer = owner.directory_after(before.version).await.unwrap();
+    assert_eq!((before.nodes.len(), newer.nodes.len()), (2, 3), "told of the relay");
+
+    the_head_is_swapped(&owner).await;
+    // The designer's process starts again in its pod.
+    owner.register(NodeClass::Designer, URL, keys().public()).await.unwrap();
 
     // The directory: in the owner's namespace, whole; to a layer, relays alone.
     let seen = client.directory().await.unwrap();
@@ -195,6 +202,18 @@ async fn registration(world: &World, operator: &Running, pods: &[Pod], designer:
     })
     .await;
     bodies_are_bounded(operator, &good).await;
+}
+
+/// The term by compare-and-swap, kept in the API server.
+async fn the_head_is_swapped(owner: &RegistryClient) {
+    let first = owner.head().await.unwrap();
+    assert_eq!(first, Head::default());
+    let next = Head { term: 1, ..first };
+    assert_eq!(owner.advance(first, next).await.unwrap(), next);
+    assert_eq!(owner.advance(first, next).await.unwrap(), next, "a lost reply loses nothing");
+    let stale = owner.advance(first, Head { term: 2, ..first }).await;
+    assert_eq!(reason(stale.unwrap_err()), "head-moved");
+    assert_eq!(owner.head().await.unwrap(), next);
 }
 
 async fn bodies_are_bounded(operator: &Running, token: &str) {

@@ -125,15 +125,8 @@ fn role(metadata: ObjectMeta, model: &MixNNModel, directory_maps: usize) -> Role
         rule("mixnn.dev", "mixnnmodels/status", vec![name.clone()], &["patch"]),
         // The directory of keys.
         rule("", "configmaps", maps, &["get", "watch"]),
-        // Its term, raised by compare-and-swap: of two designers the older one loses.
-        rule("coordination.k8s.io", "leases", vec![term_name(&name)], &["get", "update"]),
     ];
     Role { metadata, rules: Some(rules) }
-}
-
-/// Name of the Lease that holds a designer's term.
-pub fn term_name(model: &str) -> String {
-    format!("{model}-term")
 }
 
 fn directory_name(model: &str, i: usize) -> String {
@@ -165,7 +158,7 @@ fn stateful_set(metadata: ObjectMeta, designer: Designer<'_>, context: &PodConte
     pod_labels.insert(labels::POD.into(), "designer".into());
     let mut spec = bare_spec(context);
     spec.restart_policy = None;
-    spec.service_account_name = metadata.name.clone();
+    spec.service_account_name.clone_from(&metadata.name);
     spec.volumes.get_or_insert_default().extend(volumes(model));
     spec.containers = vec![container(designer, context)];
     StatefulSet {

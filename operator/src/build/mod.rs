@@ -5,7 +5,7 @@ mod host;
 mod pod;
 
 pub use designer::{
-    Designer, DesignerObjects, designer_name, designer_objects, directory_maps, maps_for, term_name,
+    Designer, DesignerObjects, designer_name, designer_objects, directory_maps, maps_for,
 };
 pub use host::{HostObjects, binding, host_objects};
 pub use pod::{PodContext, altered, pod, role_name};

@@ -274,8 +274,8 @@ pub fn altered(sent: &Pod, found: &Pod) -> Option<String> {
     if sent.containers.len() != found.containers.len() {
         return Some("containers".into());
     }
-    let containers = sent.containers.iter().zip(&found.containers);
-    if let Some(what) = containers.filter_map(|(s, f)| altered_container(s, f)).next() {
+    let mut containers = sent.containers.iter().zip(&found.containers);
+    if let Some(what) = containers.find_map(|(s, f)| altered_container(s, f)) {
         return Some(what);
     }
     let same = [

@@ -85,6 +85,9 @@ impl Backend for ClusterRegistry {
         let suite = self.suite(workload).ok_or(Refused::Forbidden("any model"))?;
         check(suite, &registration)?;
         if let Some(kept) = self.kept(&identity.uid).await? {
+            if identity.class == NodeClass::Designer && kept.registration != registration {
+                return self.restarted(&kept, registration).await;
+            }
             return again(&kept, &registration);
         }
         let claim = match identity.class {
@@ -210,6 +213,21 @@ impl ClusterRegistry {
         nodes.sort_by_key(|n| n.id);
         let version = version(&nodes);
         Ok(Directory { epoch: EPOCH, version, nodes })
+    }
+
+    /// A designer's container starts again in its pod, with a new key. Its term fences it, not its key.
+    async fn restarted(
+        &self,
+        kept: &Kept,
+        registration: Registration,
+    ) -> Result<Registered, Refused> {
+        let kept = Kept { registration, ..kept.clone() };
+        let (map, params) = (self.map(&kept).await?, PostParams::default());
+        let written = self.context.maps().replace(&name(&kept.pod_uid), &params, &map).await;
+        written.map_err(unavailable)?;
+        let answer = kept.answer.clone();
+        self.context.world.registration(&kept.pod_uid.clone(), Some(kept));
+        Ok(answer)
     }
 
     fn uses_shared(&self, workload: &str) -> bool {

@@ -236,7 +236,7 @@ impl Drop for Cluster {
         if std::thread::panicking() {
             let log = std::fs::read_to_string(self.path("kube-apiserver.log")).unwrap_or_default();
             let tail: Vec<&str> = log.lines().rev().take(5).collect();
-            eprintln!("last lines of the API server: {tail:#?}");
+            let _ = writeln!(std::io::stderr(), "last lines of the API server: {tail:#?}");
         }
     }
 }

@@ -88,7 +88,7 @@ impl World {
     }
 
     /// Settings of an operator, and more of them.
-    pub fn settings(&self, more: &[&str]) -> Settings {
+    pub fn settings(more: &[&str]) -> Settings {
         let image =
             |name: &str| format!("example.org/{name}@sha256:{}", "0123456789abcdef".repeat(4));
         let (layer, relay, designer) = (image("layer"), image("relay"), image("designer"));
@@ -129,7 +129,7 @@ impl World {
 
     /// Starts an operator over this client.
     pub async fn operator_through(&self, client: Client, more: &[&str]) -> Running {
-        let operator = Operator::start(client, self.settings(more)).await.unwrap();
+        let operator = Operator::start(client, Self::settings(more)).await.unwrap();
         let (registration, health) = (operator.registration_address(), operator.health_address());
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(operator.run(async {
