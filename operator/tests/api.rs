@@ -17,17 +17,7 @@ async fn cluster() -> Option<Cluster> {
         let (ok, said) = cluster.kubectl(&["apply", "-f", &path], "");
         assert!(ok, "{said}");
     }
-    let (ok, said) = cluster.kubectl(
-        &[
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            "crd/mixnnmodels.mixnn.dev",
-            "crd/mixnnhosts.mixnn.dev",
-        ],
-        "",
-    );
-    assert!(ok, "{said}");
+    cluster.serves_crds().await;
     Some(cluster)
 }
 

@@ -209,6 +209,16 @@ impl Cluster {
         config
     }
 
+    /// Waits until the API server serves the CRDs. `kubectl wait` fails on one that has no status yet.
+    pub async fn serves_crds(&self) {
+        super::until("the CRDs are served", || async {
+            let args = ["wait", "--for=condition=Established", "--timeout=60s"];
+            let crds = ["crd/mixnnmodels.mixnn.dev", "crd/mixnnhosts.mixnn.dev"];
+            self.kubectl(&[&args[..], &crds].concat(), "").0.then_some(())
+        })
+        .await;
+    }
+
     /// Runs kubectl; gives whether it went well, and what it said.
     pub fn kubectl(&self, args: &[&str], input: &str) -> (bool, String) {
         let mut child = Command::new(self.assets.join("kubectl"))

@@ -68,16 +68,7 @@ impl World {
                 &format!("{root}/crds/mixnnhost.yaml"),
             ],
         );
-        apply_ok(
-            &cluster,
-            &[
-                "wait",
-                "--for=condition=Established",
-                "--timeout=60s",
-                "crd/mixnnmodels.mixnn.dev",
-                "crd/mixnnhosts.mixnn.dev",
-            ],
-        );
+        cluster.serves_crds().await;
         namespace(&client, PLATFORM, &json!({})).await;
         apply_ok(&cluster, &["apply", "-f", &format!("{root}/operator/rbac/operator.yaml")]);
         let operator_token = account_token(&client).await;
