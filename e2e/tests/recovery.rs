@@ -55,18 +55,15 @@ fn a_frozen_process_is_replaced() {
     }
 }
 
-/// Frozen relays hold valid cells back, until the ring has been drawn over others; then they let go.
+/// A frozen relay holds valid cells back, until the ring has been drawn over others; then it lets go.
 #[test]
 fn cells_that_are_held_back_and_released_later_change_nothing() {
-    let spec = Spec { relays: 5, ..spec() };
-    let more = ["--compare", "--stall", "1", "--liveness", "60"];
+    let spec = Spec { relays: 4, ..spec() };
+    let more = ["--compare", "--stall", "1", "--liveness", "30"];
     let running = Running::start_with(&spec, &more);
-    for (relay, times) in [("relay-1", 1), ("relay-2", 2)] {
-        signal(running.pid_of(relay), Signal::STOP);
-        running
-            .wait_for("another way", || running.said().matches("goes on after").count() >= times);
-        signal(running.pid_of(relay), Signal::CONT);
-    }
+    signal(running.pid_of("relay-1"), Signal::STOP);
+    running.wait_for("another way", || running.said().contains("goes on after"));
+    signal(running.pid_of("relay-1"), Signal::CONT);
     let (code, said) = running.ended(&[]);
     assert_eq!(code, Some(0), "{said}");
 }
