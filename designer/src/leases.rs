@@ -4,7 +4,7 @@ use crate::DesignerError;
 use crate::deal::{letter_way, shuffle};
 use crate::pool::Pool;
 use mixnn_protocol::letter::{Lease, route};
-use mixnn_protocol::{Cover, NodeId, RelayRef, Secret, SystemRng, Token, WallClock};
+use mixnn_protocol::{Cover, NodeId, RelayRef, Secret, SystemRng, WallClock};
 use mixnn_transport::{Endpoint, LaneId};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -99,10 +99,7 @@ fn say<'a>(
         .iter()
         .flat_map(|(relay, _, way)| way.iter().map(|r| r.id).chain([relay.id]))
         .collect();
-    let mut stock: HashMap<NodeId, Vec<Token>> = HashMap::new();
-    for (id, token) in needed.iter().zip(pool.tokens(&needed)?) {
-        stock.entry(*id).or_default().push(token);
-    }
+    let mut stock = pool.stock(&needed)?;
     for (relay, name, way) in posts {
         let mut admit = |id: NodeId| stock.get_mut(&id)?.pop();
         // Bought above, one for each.

@@ -15,6 +15,9 @@ use tokio::runtime::Runtime;
 /// Claims in stock for pods that are still to come: replacements, spares.
 const STOCK: usize = 8;
 
+/// Tokens that have not been spent, by relay.
+pub(crate) type Stock = HashMap<NodeId, Vec<Token>>;
+
 /// A node with what its place must be chosen by.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -176,8 +179,17 @@ impl Pool {
         way.iter().filter_map(find).map(|r| r.reference.clone()).collect()
     }
 
+    /// Tokens for `relays`, by relay: one for each time that it is named.
+    pub(crate) fn stock(&self, relays: &[NodeId]) -> Result<Stock, DesignerError> {
+        let mut stock = Stock::new();
+        for (id, token) in relays.iter().zip(self.tokens(relays)?) {
+            stock.entry(*id).or_default().push(token);
+        }
+        Ok(stock)
+    }
+
     /// Tokens, one for each entry of `relays`, in its order.
-    pub(crate) fn tokens(&self, relays: &[NodeId]) -> Result<Vec<Token>, DesignerError> {
+    fn tokens(&self, relays: &[NodeId]) -> Result<Vec<Token>, DesignerError> {
         let ask = |relay: &NodeId| TokenRequest::new(&self.admission, *relay, &mut SystemRng);
         let requests = relays.iter().map(ask).collect::<Result<Vec<_>, _>>()?;
         let blinded = requests.iter().map(|r| r.blinded().to_vec()).collect();

@@ -3,7 +3,7 @@
 use crate::DesignerError;
 use crate::cover::CoverPlan;
 use crate::deal::{Deal, letter_way, path, shuffle};
-use crate::pool::{Place, Pool, Relay};
+use crate::pool::{Place, Pool, Relay, Stock};
 use crate::ring::{End, Lane, Ring};
 use mixnn_model::{Element, Layer, Shape};
 use mixnn_nn::OwnerSecret;
@@ -14,9 +14,9 @@ use mixnn_protocol::letter::{
 };
 use mixnn_protocol::sizes::cells_for;
 use mixnn_protocol::tensor::{Dtype, encoded_len};
-use mixnn_protocol::{Cover, LaneRole, NodeId, Secret, SystemRng, Token};
+use mixnn_protocol::{Cover, LaneRole, NodeId, Secret, SystemRng};
 use mixnn_transport::{Endpoint, LaneId};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// Relays forget a lane after an hour without a cell.
 const IDLE_SECONDS: u32 = 3600;
@@ -39,7 +39,6 @@ pub(crate) struct Setup<'a> {
     pub(crate) cover: Option<&'a CoverPlan>,
 }
 
-type Stock = HashMap<NodeId, Vec<Token>>;
 type Post = (NodeId, Box<Letter>);
 
 impl Setup<'_> {
@@ -134,13 +133,7 @@ impl Setup<'_> {
         letters: &[Vec<NodeId>],
     ) -> Result<Stock, DesignerError> {
         let needed: Vec<NodeId> = ways.iter().chain(letters).flatten().copied().collect();
-        let tokens = self.pool.tokens(&needed)?;
-        let mut stock = Stock::new();
-        needed
-            .into_iter()
-            .zip(tokens)
-            .for_each(|(id, token)| stock.entry(id).or_default().push(token));
-        Ok(stock)
+        self.pool.stock(&needed)
     }
 
     fn draw(

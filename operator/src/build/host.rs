@@ -57,7 +57,8 @@ pub fn host_objects(
     }
 }
 
-fn owner(host: &MixNNHost) -> OwnerReference {
+/// What is made for a host goes with it.
+pub(super) fn owner(host: &MixNNHost) -> OwnerReference {
     OwnerReference {
         api_version: MixNNHost::api_version(&()).into_owned(),
         kind: MixNNHost::kind(&()).into_owned(),

@@ -1,5 +1,6 @@
 //! A pod of a host namespace. It tells nothing: every pod of a class has the same spec.
 
+use super::host::owner;
 use crate::labels;
 use crate::record::{Pin, Role, Slot};
 use k8s_openapi::api::core::v1::{
@@ -8,8 +9,7 @@ use k8s_openapi::api::core::v1::{
     ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecurityContext,
     ServiceAccountTokenProjection, Toleration, Volume, VolumeMount, VolumeProjection,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::Resource;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use mixnn_crds::{Amount, MixNNHost, PodClass, SuiteName};
 use std::collections::BTreeMap;
 
@@ -88,17 +88,6 @@ pub const fn role_name(role: Role) -> &'static str {
     match role {
         Role::Layer => "layer",
         Role::Relay => "relay",
-    }
-}
-
-fn owner(host: &MixNNHost) -> OwnerReference {
-    OwnerReference {
-        api_version: MixNNHost::api_version(&()).into_owned(),
-        kind: MixNNHost::kind(&()).into_owned(),
-        name: host.metadata.name.clone().unwrap_or_default(),
-        uid: host.metadata.uid.clone().unwrap_or_default(),
-        controller: Some(true),
-        block_owner_deletion: None,
     }
 }
 
