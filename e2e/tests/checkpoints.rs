@@ -17,16 +17,17 @@ fn spec() -> Spec {
 
 const EVERY: [&str; 2] = ["--checkpoint-every", "20"];
 
+/// The number of the newest checkpoint that is known outside the store.
+fn head(folder: &Path) -> Option<u64> {
+    let head = std::fs::read(folder.join("run/secret-name-1/head.json")).ok()?;
+    serde_json::from_slice::<Value>(&head).ok()?["checkpoint"].as_u64()
+}
+
 /// A run that was interrupted after its second checkpoint.
 fn interrupted() -> tempfile::TempDir {
     let running = Running::start_with(&spec(), &EVERY);
-    let head = running.folder.path().join("run/secret-name-1/head.json");
-    let second = || {
-        let head: Value =
-            std::fs::read(&head).ok().and_then(|b| serde_json::from_slice(&b).ok())?;
-        (head["checkpoint"].as_u64()? >= 2).then_some(())
-    };
-    running.wait_for("second checkpoint", || second().is_some());
+    let second = || head(running.folder.path()) >= Some(2);
+    running.wait_for("second checkpoint", second);
     signal(runner_pid(&running), Signal::INT);
     let Running { mut runner, folder } = running;
     runner.wait().unwrap();
@@ -53,11 +54,12 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Shards and manifest of the newest checkpoint.
+/// Shards and manifest of the newest checkpoint that is known outside the store, and what was begun of
+/// the next one when the run was interrupted.
 fn newest(folder: &Path) -> Vec<PathBuf> {
-    let all = files(&folder.join("run/secret-name-1/checkpoints/checkpoints"));
-    let last = all.iter().map(|f| f.parent().unwrap().to_owned()).max().unwrap();
-    all.into_iter().filter(|f| f.starts_with(&last)).collect()
+    let checkpoints = folder.join("run/secret-name-1/checkpoints/checkpoints");
+    let last = checkpoints.join(format!("{:012}", head(folder).unwrap()));
+    files(&checkpoints).into_iter().filter(|f| *f >= last).collect()
 }
 
 fn flip_a_bit(path: &Path) {
