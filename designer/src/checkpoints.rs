@@ -56,22 +56,21 @@ impl Session<'_> {
     /// Refuses to go on from a checkpoint that is not this model's.
     pub(crate) fn check_newest(&self) -> Result<(), DesignerError> {
         let newest = self.keeper.as_ref().and_then(|k| k.newest.as_ref());
-        let (Some(newest), Some(spec)) = (newest, &self.training.checkpoints) else {
+        let (Some(newest), Some(spec)) = (newest, &self.spec.checkpoints) else {
             return Ok(());
         };
         let manifest = newest.manifest();
         let refuse =
             |problem: String| Err(DesignerError::Checkpoint { number: manifest.number, problem });
-        let prepared = self.training.prepared;
-        if manifest.model != fingerprint(&prepared.model, &prepared.owner) {
+        if manifest.model != fingerprint(self.spec.model, self.spec.owner) {
             return refuse(
                 "is of another model, training or owner's secret: give the file and the secret that it was made with, or another store".into(),
             );
         }
-        if manifest.profile != self.training.profile && !spec.accept_profile {
+        if manifest.profile != self.spec.profile && !spec.accept_profile {
             return refuse(format!(
                 "was made under the numeric profile {:?}, this is {:?}: the bits would differ from an undisturbed run; --accept-profile goes on nevertheless",
-                manifest.profile, self.training.profile
+                manifest.profile, self.spec.profile
             ));
         }
         Ok(())
@@ -89,7 +88,7 @@ impl Session<'_> {
         self.hand_over();
         self.told(Duration::ZERO, emit);
         let is_due = committed > 0
-            && committed.checked_rem(self.training.snapshot_every) == Some(0)
+            && committed.checked_rem(self.spec.snapshot_every) == Some(0)
             && self.saved().is_none_or(|saved| saved < committed);
         // One at a time: a slow store makes checkpoints rarer, never training slower.
         let is_free = self.taking.is_none() && self.keeper.as_ref().is_some_and(|k| !k.busy);
@@ -97,8 +96,7 @@ impl Session<'_> {
     }
 
     fn begin(&mut self, step: u64) -> Result<(), DesignerError> {
-        let prepared = self.training.prepared;
-        let layers = prepared.model.layers();
+        let layers = self.spec.model.layers();
         let entry = |layer: &mixnn_model::Layer| ShardEntry {
             layer: layer.spec.name.clone(),
             object: String::new(),
@@ -109,9 +107,9 @@ impl Session<'_> {
             number: 0,
             term: self.mailbox.pool.head.term,
             step,
-            model: fingerprint(&prepared.model, &prepared.owner),
-            profile: self.training.profile.clone(),
-            suite: self.training.args.suite.into(),
+            model: fingerprint(self.spec.model, self.spec.owner),
+            profile: self.spec.profile.clone(),
+            suite: self.spec.args.suite.into(),
             salt: String::new(),
             written: 0,
             layers: layers.iter().map(entry).collect(),
@@ -192,7 +190,7 @@ impl Session<'_> {
 
     fn restore_layer(&mut self, layer: usize, step: u64) -> Result<(), Interrupt> {
         let name = self.layer_name(layer);
-        let shard_name = self.training.prepared.owner.layer_key(&name).shard_name();
+        let shard_name = self.spec.owner.layer_key(&name).shard_name();
         let found = self.keeper.as_ref().and_then(|k| Some((k, k.newest.as_ref()?)));
         let Some((keeper, newest)) = found.filter(|(_, n)| n.manifest().step == step) else {
             let what =

@@ -20,11 +20,13 @@ use crate::pool::Pool;
 use crate::record::Record;
 use crate::setup::{Setup, check_sizes};
 use crate::shunned::Shunned;
-use crate::{DesignerError, Training};
+use crate::{CheckpointSpec, DesignerError};
+use mixnn_crds::RelaysSpec;
 use mixnn_events::{Mode, Recovered};
-use mixnn_model::{Element, LossPlacement};
-use mixnn_node::Started;
-use mixnn_protocol::control::{Assignment, Command};
+use mixnn_model::{Element, LossPlacement, Model};
+use mixnn_nn::OwnerSecret;
+use mixnn_node::{NodeArgs, Started};
+use mixnn_protocol::control::{Assignment, Command, Profile};
 use mixnn_protocol::{KeyPair, SystemRng};
 use mixnn_transport::{Endpoint, EndpointConfig, LaneId, Limits};
 use mixnn_vault::Checkpoint;
@@ -43,9 +45,34 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 const TRIES: u32 = 12;
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// What a ring is made for: to train a model, or to serve it.
+pub(crate) struct RingSpec<'a> {
+    pub(crate) model: &'a Model,
+    pub(crate) relays: &'a RelaysSpec,
+    pub(crate) owner: &'a OwnerSecret,
+    /// How to register.
+    pub(crate) args: &'a NodeArgs,
+    /// The numeric profile of this process, which all layers must share.
+    pub(crate) profile: Profile,
+    /// The most batches on their way at once.
+    pub(crate) in_flight: usize,
+    /// The most samples of one of them.
+    pub(crate) batch: usize,
+    /// Optimizer steps in all.
+    pub(crate) total_steps: u64,
+    /// Without a word from any layer for so long, what is on its way is taken back.
+    pub(crate) stall: Duration,
+    /// CPU cores of all relays and layer pods together, for the rate of cover; by default one each.
+    pub(crate) cores: Option<f64>,
+    /// Every so many steps each layer keeps its state for a rollback.
+    pub(crate) snapshot_every: u64,
+    /// Where these states are kept too, sealed, and what a designer that takes over must know.
+    pub(crate) checkpoints: Option<CheckpointSpec>,
+}
+
 /// A designer with its ring.
 pub(crate) struct Session<'a> {
-    pub(crate) training: &'a Training<'a>,
+    pub(crate) spec: &'a RingSpec<'a>,
     pub(crate) mailbox: Mailbox<'a>,
     pub(crate) keeper: Option<Keeper>,
     /// The checkpoint whose states are being brought in.
@@ -66,25 +93,21 @@ pub(crate) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Registers, and takes the model over.
-    pub(crate) fn open(
-        training: &'a Training<'a>,
-        started: Started,
-    ) -> Result<Self, DesignerError> {
-        let prepared = training.prepared;
-        let (layers, relays) = (prepared.model.layers(), &prepared.relays);
-        check_sizes(layers, prepared.in_flight(), prepared.micro_batch_size())?;
-        let keys = KeyPair::generate(training.args.suite.into(), &mut SystemRng);
+    pub(crate) fn open(spec: &'a RingSpec<'a>, started: Started) -> Result<Self, DesignerError> {
+        let (layers, relays) = (spec.model.layers(), spec.relays);
+        check_sizes(layers, spec.in_flight, spec.batch)?;
+        let keys = KeyPair::generate(spec.args.suite.into(), &mut SystemRng);
         let Started { listener, url, metrics } = started;
         let limits = limits(layers.len(), relays.hops);
         let (endpoint, events) = Endpoint::start(EndpointConfig { listener, metrics, limits })
             .map_err(|e| DesignerError::Stopped(e.to_string()))?;
-        let pool = Pool::register(training.args, &url, &keys)?;
-        let keeper = match &training.checkpoints {
-            Some(spec) => Some(Keeper::open(spec, training.args, pool.head)?),
+        let pool = Pool::register(spec.args, &url, &keys)?;
+        let keeper = match &spec.checkpoints {
+            Some(kept) => Some(Keeper::open(kept, spec.args, pool.head)?),
             None => None,
         };
         let mut session = Self {
-            training,
+            spec,
             mailbox: Mailbox::new(endpoint, events, pool, layers, relays.hops as usize),
             keeper,
             taking: None,
@@ -92,7 +115,7 @@ impl<'a> Session<'a> {
             since: Instant::now(),
             silent: Vec::new(),
             shunned: Shunned::default(),
-            cover: CoverPlan::new(relays, layers.len(), training.cores),
+            cover: CoverPlan::new(relays, layers.len(), spec.cores),
             redraw: false,
             begins: Instant::now(),
         };
@@ -135,7 +158,7 @@ impl<'a> Session<'a> {
 
     /// What weakens the protection, and how the ring is made.
     pub(crate) fn mode(&self) -> Mode {
-        let relays = &self.training.prepared.relays;
+        let relays = self.spec.relays;
         let mut warnings = relays.warnings();
         let given_up = self.mailbox.ring.wishes_given_up;
         if given_up > 0 {
@@ -146,7 +169,7 @@ impl<'a> Session<'a> {
         Mode::Distributed {
             relays: self.mailbox.pool.relays.len() as u32,
             hops: relays.hops,
-            suite: format!("{:?}", mixnn_protocol::Suite::from(self.training.args.suite)),
+            suite: format!("{:?}", mixnn_protocol::Suite::from(self.spec.args.suite)),
             warnings,
             privacy: privacy(relays, self.cover.as_ref(), &self.mailbox.ring.crossing_lanes()),
         }
@@ -200,7 +223,7 @@ impl<'a> Session<'a> {
         }
         self.tries += 1;
         let waited = self.since.elapsed();
-        if self.tries > TRIES && waited > PATIENCE.max(4 * self.training.stall) {
+        if self.tries > TRIES && waited > PATIENCE.max(4 * self.spec.stall) {
             let (tries, seconds) = (self.tries, waited.as_secs());
             return Err(DesignerError::Unrecovered { tries, seconds, last: fault.to_string() });
         }
@@ -310,7 +333,7 @@ impl<'a> Session<'a> {
     /// At the start all that the model asks for, so that paths are drawn from the whole pool; later as
     /// many as a lane needs.
     fn relays_needed(&self) -> usize {
-        let relays = &self.training.prepared.relays;
+        let relays = self.spec.relays;
         let at_start = self.mailbox.ring.relays().next().is_none();
         if at_start { relays.replicas as usize } else { relays.hops as usize }
     }
@@ -328,7 +351,7 @@ impl<'a> Session<'a> {
     }
 
     pub(crate) fn layer_name(&self, layer: usize) -> String {
-        self.training.prepared.model.layers()[layer].spec.name.clone()
+        self.spec.model.layers()[layer].spec.name.clone()
     }
 
     fn set_up_lanes(
@@ -336,7 +359,7 @@ impl<'a> Session<'a> {
         vacated: &[usize],
         suspected: &[LaneId],
     ) -> Result<(), DesignerError> {
-        let prepared = self.training.prepared;
+        let spec = self.spec;
         let mailbox = &mut self.mailbox;
         let mut lanes = mailbox.ring.broken(vacated, |relay| mailbox.pool.has(relay));
         lanes.extend(suspected);
@@ -348,17 +371,17 @@ impl<'a> Session<'a> {
         if lanes.is_empty() {
             return Ok(());
         }
-        let hops = prepared.relays.hops as usize;
+        let hops = spec.relays.hops as usize;
         let relays = self.shunned.rest_of(&mailbox.pool.relays, hops);
         let mut setup = Setup {
             pool: &mailbox.pool,
             relays: &relays,
             deal: &mut mailbox.deal,
-            layers: prepared.model.layers(),
-            owner: &prepared.owner,
+            layers: spec.model.layers(),
+            owner: spec.owner,
             hops,
-            micro_batches: prepared.in_flight(),
-            micro_batch_size: prepared.micro_batch_size(),
+            micro_batches: spec.in_flight,
+            micro_batch_size: spec.batch,
             cover: self.cover.as_ref(),
         };
         let letters = setup.set_up(&mut mailbox.ring, &lanes, suspected, &mailbox.endpoint)?;
@@ -400,7 +423,7 @@ impl<'a> Session<'a> {
     }
 
     fn assignments(&self) -> Vec<Assignment> {
-        let model = &self.training.prepared.model;
+        let model = self.spec.model;
         let sizes = |shape: &mixnn_model::Shape| shape.sizes().iter().map(|&s| s as u32).collect();
         let last = model.layers().len() - 1;
         let loss = &model.training().loss;
@@ -413,11 +436,11 @@ impl<'a> Session<'a> {
             },
             output: sizes(&layer.output),
             micro_batches: model.training().micro_batches_per_step(),
-            learning: model.learning(layer, self.training.prepared.total_steps()),
+            learning: model.learning(layer, self.spec.total_steps),
             device: layer.spec.device,
             loss: (i == last && loss.placement == LossPlacement::LastLayer).then(|| loss.clone()),
-            profile: self.training.profile.clone(),
-            snapshot_every: self.training.snapshot_every,
+            profile: self.spec.profile.clone(),
+            snapshot_every: self.spec.snapshot_every,
         };
         model.layers().iter().enumerate().map(one).collect()
     }

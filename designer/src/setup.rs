@@ -230,7 +230,7 @@ pub(crate) fn check_sizes(
             return Err(DesignerError::TooLarge {
                 layer: layer.spec.name.clone(),
                 what: format!(
-                    "a batch of shape {shape} takes {cells} cells, a lane {MAX_QUOTA}: make training.batchSize smaller"
+                    "a batch of shape {shape} takes {cells} cells, a lane {MAX_QUOTA}: make training.batchSize smaller, or the batches that are served"
                 ),
             });
         }

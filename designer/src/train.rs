@@ -4,7 +4,7 @@ use crate::fault::{Fault, Interrupt};
 use crate::gathering::Gathering;
 use crate::judge::Judge;
 use crate::mailbox::Mailbox;
-use crate::session::Session;
+use crate::session::{RingSpec, Session};
 use crate::step::{Flight, Stepper};
 use crate::watch::{StepWatch, TestSum};
 use crate::{CheckpointSpec, DesignerError, Emitter, Prepared};
@@ -45,8 +45,31 @@ pub struct Training<'a> {
     pub checkpoints: Option<CheckpointSpec>,
 }
 
+impl<'a> Training<'a> {
+    fn ring(&self) -> RingSpec<'a> {
+        let prepared = self.prepared;
+        RingSpec {
+            model: &prepared.model,
+            relays: &prepared.relays,
+            owner: &prepared.owner,
+            args: self.args,
+            profile: self.profile.clone(),
+            in_flight: prepared.in_flight(),
+            batch: prepared.micro_batch_size(),
+            total_steps: prepared.total_steps(),
+            stall: self.stall,
+            cores: self.cores,
+            snapshot_every: self.snapshot_every,
+            checkpoints: self.checkpoints.clone(),
+        }
+    }
+}
+
 /// How far the training has come.
-struct Course {
+struct Course<'a> {
+    prepared: &'a Prepared,
+    /// Where the weights are written at the end.
+    weights: Option<&'a Path>,
     /// Steps that every layer has applied.
     committed: u64,
     judge: Judge,
@@ -69,11 +92,14 @@ pub fn run<W: Write>(
     emit: &mut Emitter<W>,
 ) -> Result<Outcome, DesignerError> {
     emit.emit(&Event::Phase(Phase::Initialisation));
-    let mut session = Session::open(training, started)?;
+    let ring = training.ring();
+    let mut session = Session::open(&ring, started)?;
     let begun = session.establish(None, None)?;
     emit.emit(&Event::Plan(training.prepared.plan(session.mode())));
     let prepared = training.prepared;
     let mut course = Course {
+        prepared,
+        weights: training.weights,
         committed: begun.resumed_after,
         judge: Judge::new(prepared.model.training(), prepared.steps_per_epoch()),
         tested: TestSum::new(0).finish(prepared.model.labels()),
@@ -97,7 +123,7 @@ pub fn run<W: Write>(
 
 fn recover<W: Write>(
     session: &mut Session<'_>,
-    course: &mut Course,
+    course: &mut Course<'_>,
     fault: Fault,
     emit: &mut Emitter<W>,
 ) -> Result<(), DesignerError> {
@@ -113,10 +139,10 @@ fn recover<W: Write>(
 /// Everything that is left to do after the committed step.
 fn train<W: Write>(
     session: &mut Session<'_>,
-    course: &mut Course,
+    course: &mut Course<'_>,
     emit: &mut Emitter<W>,
 ) -> Result<Outcome, Interrupt> {
-    let prepared = session.training.prepared;
+    let prepared = course.prepared;
     let total = prepared.total_steps();
     while !course.enough {
         let due = course.committed > 0 && course.judge.is_due(course.committed);
@@ -133,17 +159,17 @@ fn train<W: Write>(
     }
     emit.emit(&Event::Phase(Phase::Finishing));
     session.last_checkpoint(course.committed, emit)?;
-    let digest = collect(session, course.committed)?;
+    let digest = collect(session, course)?;
     Ok(course.watch.outcome(course.committed, course.tested.clone(), &digest))
 }
 
 /// Tests, and lets the test be judged.
 fn judge<W: Write>(
     session: &mut Session<'_>,
-    course: &mut Course,
+    course: &mut Course<'_>,
     emit: &mut Emitter<W>,
 ) -> Result<(), Interrupt> {
-    let (prepared, stall) = (session.training.prepared, session.training.stall);
+    let (prepared, stall) = (course.prepared, session.spec.stall);
     emit.emit(&Event::Phase(Phase::Testing));
     let epoch = ((course.committed - 1) / prepared.steps_per_epoch()) as u32 + 1;
     course.tested = test(prepared, &mut session.mailbox, epoch, stall)?;
@@ -162,10 +188,10 @@ fn judge<W: Write>(
 /// by then. Not so before a test: a step under way changes what layers keep beside their parameters.
 fn run_steps<W: Write>(
     session: &mut Session<'_>,
-    course: &mut Course,
+    course: &mut Course<'_>,
     emit: &mut Emitter<W>,
 ) -> Result<(), Interrupt> {
-    let (prepared, stall) = (session.training.prepared, session.training.stall);
+    let (prepared, stall) = (course.prepared, session.spec.stall);
     let (whole, done) = (
         course.committed / prepared.steps_per_epoch(),
         course.committed % prepared.steps_per_epoch(),
@@ -257,7 +283,8 @@ fn test(
 }
 
 /// The digest of all layers, and their weights if asked for.
-fn collect(session: &mut Session<'_>, step: u64) -> Result<[u8; 32], Interrupt> {
+fn collect(session: &mut Session<'_>, course: &Course<'_>) -> Result<[u8; 32], Interrupt> {
+    let step = course.committed;
     let mailbox = &mut session.mailbox;
     mailbox.known.iter_mut().for_each(|known| known.digest = None);
     if !mailbox.ask(&|_| Command::Digest, step, COLLECT, &|known| known.digest.is_some())? {
@@ -266,16 +293,16 @@ fn collect(session: &mut Session<'_>, step: u64) -> Result<[u8; 32], Interrupt> 
         return Err(Fault::Stalled { seconds: COLLECT.as_secs(), what }.into());
     }
     let digests: Vec<[u8; 32]> = mailbox.known.iter().filter_map(|k| k.digest).collect();
-    if let Some(path) = session.training.weights {
+    if let Some(path) = course.weights {
         write_file(path, &export(session, step)?)?;
     }
-    Ok(model_digest(&session.training.prepared.owner, &digests))
+    Ok(model_digest(session.spec.owner, &digests))
 }
 
 /// The weights of all layers, as one safetensors file with PyTorch's names.
 fn export(session: &mut Session<'_>, step: u64) -> Result<Vec<u8>, Interrupt> {
-    let layers = session.training.prepared.model.layers();
-    let suite = session.training.args.suite.into();
+    let layers = session.spec.model.layers();
+    let suite = session.spec.args.suite.into();
     let keys: Vec<KeyPair> =
         layers.iter().map(|_| KeyPair::generate(suite, &mut SystemRng)).collect();
     let publics = keys.iter().map(|k| k.public().clone()).collect();
@@ -287,7 +314,7 @@ fn export(session: &mut Session<'_>, step: u64) -> Result<Vec<u8>, Interrupt> {
         return Err(Fault::Stalled { seconds: COLLECT.as_secs(), what }.into());
     };
     let term = mailbox.pool.head.term;
-    let owner = &session.training.prepared.owner;
+    let owner = session.spec.owner;
     let mut states = Vec::with_capacity(layers.len());
     for ((layer, keys), sealed) in layers.iter().zip(&keys).zip(gathering.into_shards()) {
         let name = &layer.spec.name;
