@@ -14,7 +14,8 @@ processes() {
 gone() { [ -z "$(processes)" ]; }
 folders() { ls -d /sys/fs/cgroup/*/mixnn-n* 2>/dev/null; }
 remove_groups() {
-    folders | xargs -r -I{} find {} -depth -type d -exec rmdir {} + 2>/dev/null || true
+    # shellcheck disable=SC2046
+    [ -z "$(folders)" ] || find $(folders) -depth -type d -exec rmdir {} + 2>/dev/null || true
     [ -z "$(folders)" ]
 }
 
@@ -23,8 +24,8 @@ if [ -n "$pid" ] && ours "$pid"; then
     # The kernel ends every process of its pid namespace, and of the nodes' within.
     kill -KILL "$pid"
 fi
-await 20 "the processes to end: $(processes | xargs)" gone
-await 20 "the cgroups to be removed: $(folders | xargs)" remove_groups
+await 20 "processes to end: see pgrep -f $state/, and cgroup.procs in /sys/fs/cgroup/*/mixnn-n*" gone
+await 20 "cgroups to be removed: /sys/fs/cgroup/*/mixnn-n*" remove_groups
 while read -r name value; do
     [ "$(cat "/proc/sys/$name")" = "$value" ] || echo "$value" >"/proc/sys/$name"
 done <"$state/sysctls"
