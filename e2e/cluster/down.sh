@@ -5,7 +5,7 @@ set -euo pipefail
 [ -e "$state" ] || { say "there is none"; exit 0; }
 
 # Whether a process is machine.sh: a stale number may be anybody's by now.
-ours() { tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -qF "e2e/cluster/machine.sh"; }
+ours() { { tr "\0" " " <"/proc/$1/cmdline"; } 2>/dev/null | grep -qF "e2e/cluster/machine.sh"; }
 # Processes that still use the state or run in our cgroups.
 processes() {
     pgrep -f "$state/" || true

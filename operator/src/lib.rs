@@ -15,6 +15,7 @@
 //! | `model`, `host`, `pool`, `collect` | who is driven when |
 //! | `registration`, `ca` | the directory of keys over HTTPS |
 //! | [`run`] | leader election and the rest of a process |
+//! | `chores` | what the chart's hooks run |
 //!
 //! The truth is in records ([`record`]), one ConfigMap per model in the platform's namespace, written
 //! before what they speak of is made. Not in here: what cells are, what layers compute.
@@ -27,6 +28,7 @@ pub mod settings;
 
 mod apply;
 mod ca;
+mod chores;
 mod collect;
 mod context;
 mod drive;
@@ -45,5 +47,6 @@ pub mod validate;
 mod watch;
 mod world;
 
+pub use chores::Chore;
 pub use run::Operator;
 pub use settings::Settings;

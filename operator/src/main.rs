@@ -1,13 +1,16 @@
 //! `mixnn-operator`: the process.
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use mixnn_operator::settings::LogFormat;
-use mixnn_operator::{Operator, Settings};
+use mixnn_operator::{Chore, Operator, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
+    if std::env::args().nth(1).is_some_and(|first| Chore::has_subcommand(&first)) {
+        return Chore::parse().run().await;
+    }
     let settings = Settings::parse();
     log(settings.log_format);
     let config = kube::Config::infer().await?;
