@@ -57,7 +57,7 @@ impl Progress {
                     failed.step, failed.message
                 ));
             }),
-            Event::Done(_) | Event::Failed(_) => self.bar.finish_and_clear(),
+            Event::Trained(_) | Event::Done(_) | Event::Failed(_) => self.bar.finish_and_clear(),
         }
     }
 

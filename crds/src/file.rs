@@ -1,6 +1,7 @@
 //! MixNNModel files. The one place that knows YAML.
 
 use crate::MixNNModel;
+use mixnn_model::LayerSpec;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,17 @@ pub enum FileError {
 /// It is none; the text says where.
 pub fn parse_file(path: &Path) -> Result<MixNNModel, FileError> {
     parse_str(&path.display().to_string(), &read(path)?)
+}
+
+/// Reads the layers of sealed mode: a list as `spec.layers`.
+///
+/// # Errors
+/// It is none; the text says where.
+pub fn parse_layers(path: &Path) -> Result<Vec<LayerSpec>, FileError> {
+    let error = |problem: String| FileError::Content { name: path.display().to_string(), problem };
+    let value = to_value(&read(path)?).map_err(error)?;
+    serde_path_to_error::deserialize(value)
+        .map_err(|e| error(format!("{}: {}", e.path(), e.inner())))
 }
 
 /// The text of a file that is not too large.

@@ -10,12 +10,13 @@ mod status;
 mod validate;
 
 pub use amount::{Amount, Span};
-pub use file::{FileError, parse_file, parse_str};
+pub use file::{FileError, parse_file, parse_layers, parse_str};
 pub use kube::CustomResourceExt;
 pub use mixnnhost::{AllowedOwners, HostedRole, MixNNHost, MixNNHostSpec, PullSecret};
 pub use mixnnmodel::{
-    CoverRate, CoverTraffic, LayersFrom, MixNNModel, MixNNModelSpec, PlacementSpec, PodClass,
-    PodResources, RelaysSpec, SealedLayers, SuiteName,
+    CheckpointStore, CheckpointsSpec, CoverRate, CoverTraffic, DesignerSpec, LayersFrom,
+    MixNNModel, MixNNModelSpec, PlacementSpec, PodClass, PodResources, RelaysSpec, SealedLayers,
+    SuiteName,
 };
 pub use status::{
     Counted, MixNNHostStatus, MixNNModelStatus, PrivacyStatus, TrainingStatus, condition,

@@ -4,7 +4,7 @@ use crate::amount::{Amount, Span};
 use crate::status::MixNNModelStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
-use mixnn_model::{LayerSpec, STANDARD_CLASS, TrainingSpec};
+use mixnn_model::{LayerSpec, ObjectStoreSource, STANDARD_CLASS, TrainingSpec, VolumeSource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -44,6 +44,7 @@ use std::time::Duration;
     validation = Rule::new("has(self.layerCounts) == has(oldSelf.layerCounts) && (!has(self.layerCounts) || self.layerCounts == oldSelf.layerCounts)").message("spec.layerCounts cannot change; make another MixNNModel"),
     validation = Rule::new("self.podClasses == oldSelf.podClasses || (oldSelf.suspend && self.suspend)").message("spec.podClasses can change only while spec.suspend is true: first set suspend alone, then change it, then resume"),
     validation = Rule::new("self.relays == oldSelf.relays || (oldSelf.suspend && self.suspend)").message("spec.relays can change only while spec.suspend is true: first set suspend alone, then change it, then resume"),
+    validation = Rule::new("has(self.checkpoints) == has(oldSelf.checkpoints) && (!has(self.checkpoints) || self.checkpoints == oldSelf.checkpoints) || (oldSelf.suspend && self.suspend)").message("spec.checkpoints can change only while spec.suspend is true: first set suspend alone, then change it, then resume"),
     validation = Rule::new("self.training == oldSelf.training || (oldSelf.suspend && self.suspend)").message("spec.training can change only while spec.suspend is true: first set suspend alone, then change it, then resume")
 )]
 pub struct MixNNModelSpec {
@@ -74,6 +75,13 @@ pub struct MixNNModelSpec {
     /// Where the pods may run.
     #[serde(default)]
     pub placement: PlacementSpec,
+    /// Where and how often the state of the training is kept, sealed. Without it a designer that is lost
+    /// takes the training back to its beginning, and the trained weights are not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoints: Option<CheckpointsSpec>,
+    /// The designer's pod, which runs in the model's own namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub designer: Option<DesignerSpec>,
     /// Stop every pod of the model and keep its checkpoints; false goes on from them.
     #[serde(default)]
     pub suspend: bool,
@@ -122,6 +130,43 @@ fn layers_key() -> String {
     "layers.yaml".into()
 }
 
+/// Where and how often the state of the training is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CheckpointsSpec {
+    /// Steps from one checkpoint to the next.
+    #[serde(default = "hundred")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub every_steps: u32,
+    /// How many checkpoints are kept.
+    #[serde(default = "three")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub keep: u32,
+    /// Where they are kept, and at the end the trained weights beside them (`model.safetensors`).
+    pub store: CheckpointStore,
+}
+
+/// Where checkpoints are kept. Nothing of it is removed with the model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum CheckpointStore {
+    /// A volume in the model's namespace, mounted into the designer; a folder with the model's name in it.
+    PersistentVolumeClaim(VolumeSource),
+    /// An object store.
+    ObjectStore(ObjectStoreSource),
+}
+
+/// The designer's pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DesignerSpec {
+    /// Annotations of its ServiceAccount (`NAME-designer`), by which a cloud gives it a role for the object
+    /// store: `eks.amazonaws.com/role-arn`, `iam.gke.io/gcp-service-account` ..
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16))]
+    pub service_account_annotations: BTreeMap<String, String>,
+}
+
 /// Where the pods may run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -142,6 +187,9 @@ pub struct PlacementSpec {
     pub timeout: Span,
 }
 
+const fn hundred() -> u32 {
+    100
+}
 const fn one() -> u32 {
     1
 }
@@ -164,7 +212,10 @@ fn default_classes() -> BTreeMap<String, PodClass> {
 /// The mix relays between the layers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("self.shared || self.hops <= self.replicas").message("relays.hops must not exceed relays.replicas: a lane passes no relay twice"))]
+#[x_kube(
+    validation = Rule::new("self.shared || self.hops <= self.replicas").message("relays.hops must not exceed relays.replicas: a lane passes no relay twice"),
+    validation = Rule::new("!has(self.rate) || self.coverTraffic == 'ConstantRate'").message("relays.rate needs relays.coverTraffic: ConstantRate")
+)]
 pub struct RelaysSpec {
     /// How many relays the model's own pool has.
     #[serde(default = "six")]
@@ -263,7 +314,8 @@ impl RelaysSpec {
                 "spec.relays.rate is given, but coverTraffic is None: set coverTraffic: ConstantRate, or remove the rate".into(),
             );
         }
-        (self.hops > self.replicas).then(|| {
+        // A shared pool has its own size.
+        (!self.shared && self.hops > self.replicas).then(|| {
             format!(
                 "spec.relays.hops is {}, more than the {} relays of spec.relays.replicas: a lane passes no relay twice",
                 self.hops, self.replicas
@@ -278,6 +330,13 @@ impl RelaysSpec {
             2 => vec!["2 hops: the crossing relay of a lane knows its sender".into()],
             _ => Vec::new(),
         }
+    }
+}
+
+impl MixNNModel {
+    /// Name of the Secret with the owner's secret and checkpoint keys, which the designer makes once.
+    pub fn owner_secret_name(&self) -> String {
+        format!("{}-owner", self.metadata.name.as_deref().unwrap_or_default())
     }
 }
 

@@ -17,8 +17,10 @@ pub mod condition {
     pub const DEGRADED: &str = "Degraded";
     /// Of a model: every layer has its pod and its parameters. The designer.
     pub const INITIALIZED: &str = "Initialized";
-    /// Of a model: all epochs are done. The designer.
+    /// Of a model: all epochs are done, or tests ended the training. The designer.
     pub const TRAINED: &str = "Trained";
+    /// Of a model: the training recovers from a fault, cannot write checkpoints, or has failed. The designer.
+    pub const TRAINING_DEGRADED: &str = "TrainingDegraded";
     /// Of a model: it answers requests. The designer.
     pub const SERVING: &str = "Serving";
     /// Of a host: pods can be made in its namespace. The operator.
@@ -32,7 +34,7 @@ pub struct MixNNModelStatus {
     /// The generation that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Accepted, HostsResolved, Scheduled, Degraded (by the operator); Initialized, Trained, Serving (by the designer).
+    /// Accepted, HostsResolved, Scheduled, Degraded (by the operator); Initialized, Trained, TrainingDegraded (by the designer).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -93,6 +95,15 @@ pub struct TrainingStatus {
     /// Share of the test set that is right, as 95.75%.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<String>,
+    /// Steps after which the newest checkpoint was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<i64>,
+    /// Keyed digest of the trained weights: equal exactly when all bits are equal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Where the trained weights are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
 }
 
 /// What the paths hide behind.

@@ -12,9 +12,9 @@ use mixnn_model::Model;
 use mixnn_nn::{OwnerSecret, model_digest};
 use mixnn_place::Place;
 use mixnn_protocol::control::{Command, PART};
-use mixnn_vault::{Checkpoint, Manifest, ShardEntry};
+use mixnn_vault::{Checkpoint, Keys, Manifest, ShardEntry};
 use std::io::Write;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// For the last checkpoint.
@@ -25,8 +25,8 @@ const LAST: Duration = Duration::from_secs(60);
 pub struct CheckpointSpec {
     /// A folder, or a prefix in an object store.
     pub store: Place,
-    /// File of the owner's checkpoint keys, made if it does not exist.
-    pub key: PathBuf,
+    /// The owner's checkpoint keys.
+    pub keys: Arc<Keys>,
     /// How many are kept.
     pub keep: usize,
     /// Go on from the newest checkpoint of the store even if a newer one had been written.

@@ -15,6 +15,27 @@ pub enum DesignerError {
         /// All that is wrong.
         problems: mixnn_model::ModelErrors,
     },
+    /// Sealed mode: the layers cannot be read.
+    #[error("the sealed layers (Secret {secret}): {problem}")]
+    Sealed {
+        /// Secret and key.
+        secret: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Sealed mode: pods were made for other layers.
+    #[error(
+        "spec.layerCounts says {{{wanted}}}, the sealed layers are {{{found}}}: make another MixNNModel whose counts fit"
+    )]
+    LayerCounts {
+        /// As the model says.
+        wanted: String,
+        /// As the Secret says.
+        found: String,
+    },
+    /// The cluster that the designer runs in.
+    #[error(transparent)]
+    Cluster(#[from] mixnn_cluster::ClusterError),
     /// The model's file.
     #[error(transparent)]
     File(#[from] mixnn_crds::FileError),
@@ -118,6 +139,30 @@ pub enum DesignerError {
     /// The endpoint ended.
     #[error("{0}")]
     Stopped(String),
+}
+
+impl DesignerError {
+    /// In one word.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Model { .. } | Self::File(_) => "InvalidModel",
+            Self::Sealed { .. } => "SealedLayers",
+            Self::LayerCounts { .. } => "LayerCounts",
+            Self::Data(_) => "Data",
+            Self::Secret { .. } => "OwnerSecret",
+            Self::Write { .. } | Self::Vault(_) => "Store",
+            Self::Checkpoint { .. } | Self::Shard { .. } => "Checkpoint",
+            Self::Cluster(_) => "Cluster",
+            Self::Node(_) => "Registration",
+            Self::Deadline { .. } => "NobodyCame",
+            Self::Unrecovered { .. } => "Unrecovered",
+            Self::Superseded => "Superseded",
+            Self::Layer { .. } => "LayerFailed",
+            Self::Lane { .. } => "LaneFailed",
+            Self::TooLarge { .. } => "TooLarge",
+            Self::Nn(_) | Self::Letter(_) | Self::Admission(_) | Self::Stopped(_) => "Failed",
+        }
+    }
 }
 
 fn say(failure: &Failure) -> String {

@@ -4,7 +4,7 @@ use crate::record::Record;
 use crate::{CheckpointSpec, DesignerError};
 use mixnn_node::{NodeArgs, RegistryClient};
 use mixnn_protocol::registration::Head;
-use mixnn_vault::{Checkpoint, Keys, Manifest, Vault, VaultError, load_or_make, open_store};
+use mixnn_vault::{Checkpoint, Manifest, Vault, VaultError, open_store};
 use std::future::Future;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -43,8 +43,7 @@ impl Keeper {
         args: &NodeArgs,
         head: Head,
     ) -> Result<Self, DesignerError> {
-        let keys: Keys = load_or_make(&spec.key)?;
-        let vault = Vault::new(open_store(&spec.store)?, keys);
+        let vault = Vault::new(open_store(&spec.store)?, spec.keys.clone());
         let stopped = |e: std::io::Error| DesignerError::Stopped(e.to_string());
         let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
         let (own, theirs) = (runtime().map_err(stopped)?, runtime().map_err(stopped)?);

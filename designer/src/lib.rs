@@ -36,11 +36,12 @@ mod shunned;
 mod step;
 mod train;
 mod watch;
+mod weights;
 
 pub use checkpoints::CheckpointSpec;
 pub use emit::Emitter;
 pub use error::DesignerError;
-pub use prepare::{Prepared, prepare};
+pub use prepare::{Prepared, Sources, prepare};
 pub use reference::run as run_reference;
-pub use secret::load_or_make as load_or_make_secret;
+pub use secret::{load_or_make as load_or_make_secret, parse as parse_secret};
 pub use train::{Training, run as run_training};

@@ -1,13 +1,14 @@
 //! What both the distributed run and the reference begin with.
 
-use crate::{DesignerError, secret};
-use mixnn_crds::RelaysSpec;
+use crate::DesignerError;
+use mixnn_crds::{MixNNModelSpec, RelaysSpec};
 use mixnn_data::{
     Batch, Batches, Data, DataError, Epoch, Pass, Place, Progress, Values, micro_batches,
 };
 use mixnn_events::{Mode, Plan};
 use mixnn_model::{Labels, Model};
 use mixnn_nn::{MicroBatch, NnError, Numbers, OwnerSecret, batch_tensor};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A checked model with its data and its owner's secret.
@@ -22,31 +23,62 @@ pub struct Prepared {
     pub owner: OwnerSecret,
 }
 
-/// Reads and checks everything before anything is started. `data` is the place of the data's files,
-/// if it is another than the model says; `progress` is told how far they have been read.
+/// Where everything is that a training begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'a> {
+    /// The model's file, for errors.
+    pub file: &'a Path,
+    /// In sealed mode: the file with the layers.
+    pub layers: Option<&'a Path>,
+    /// Place of the data's files, if it is another than the model says.
+    pub data: Option<&'a Place>,
+}
+
+/// Reads and checks everything before anything is started; `progress` is told how far the data have
+/// been read.
 ///
 /// # Errors
 /// What is wrong.
 pub fn prepare(
-    file: &Path,
-    data: Option<&Place>,
-    owner: &Path,
+    mut spec: MixNNModelSpec,
+    sources: Sources<'_>,
+    owner: OwnerSecret,
     progress: Progress<'_>,
 ) -> Result<Prepared, DesignerError> {
-    let spec = mixnn_crds::parse_file(file)?.spec;
-    let place = mixnn_data::place_of(&spec.training, data)?;
+    unseal(&mut spec, sources.layers)?;
+    let place = mixnn_data::place_of(&spec.training, sources.data)?;
     let data = Data::open(&spec.training.dataset, place.as_ref(), progress)?;
     let model = Model::new(spec.layers, spec.training, &data.sample_shape()?, &data.labels());
-    let file = file.display().to_string();
+    let file = sources.layers.unwrap_or(sources.file).display().to_string();
     let model = model.map_err(|problems| DesignerError::Model { file, problems })?;
-    let prepared =
-        Prepared { model, relays: spec.relays, data, owner: secret::load_or_make(owner)? };
+    let prepared = Prepared { model, relays: spec.relays, data, owner };
     if prepared.steps_per_epoch() == 0 {
         let (n, m) = (prepared.data.train.len(), prepared.micro_batches());
         let problem = format!("{n} training samples, fewer than the {m} of training.microBatches");
         return Err(DataError::Mismatch(problem).into());
     }
     Ok(prepared)
+}
+
+/// In sealed mode the layers come from a file of their own, and must be those that pods were made for.
+fn unseal(spec: &mut MixNNModelSpec, layers: Option<&Path>) -> Result<(), DesignerError> {
+    let Some(from) = spec.layers_from.take() else { return Ok(()) };
+    let secret = &from.secret_ref;
+    let sealed = |problem: String| DesignerError::Sealed {
+        secret: format!("{}, key {}", secret.name, secret.key),
+        problem,
+    };
+    let path = layers.ok_or_else(|| sealed("its file is to be given by --layers".into()))?;
+    spec.layers = mixnn_crds::parse_layers(path).map_err(|e| sealed(e.to_string()))?;
+    let (wanted, found) = (std::mem::take(&mut spec.layer_counts), spec.layers_by_class());
+    if wanted == found {
+        return Ok(());
+    }
+    let text = |counts: &BTreeMap<String, u32>| {
+        let all: Vec<_> = counts.iter().map(|(class, n)| format!("{class}: {n}")).collect();
+        all.join(", ")
+    };
+    Err(DesignerError::LayerCounts { wanted: text(&wanted), found: text(&found) })
 }
 
 impl Prepared {

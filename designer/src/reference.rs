@@ -2,11 +2,11 @@
 
 use crate::judge::Judge;
 use crate::watch::{StepWatch, TestSum};
-use crate::{DesignerError, Emitter, Prepared};
+use crate::{DesignerError, Emitter, Prepared, weights};
 use mixnn_events::{Event, Mode, Outcome, Phase, Step, Tested};
 use mixnn_nn::{Reference, evaluate};
+use mixnn_place::Place;
 use std::io::Write;
-use std::path::Path;
 
 /// Trains and tests in one process.
 ///
@@ -14,7 +14,7 @@ use std::path::Path;
 /// What ended it.
 pub fn run<W: Write>(
     prepared: &Prepared,
-    weights: Option<&Path>,
+    place: Option<&Place>,
     emit: &mut Emitter<W>,
 ) -> Result<Outcome, DesignerError> {
     emit.emit(&Event::Plan(prepared.plan(Mode::Reference)));
@@ -51,8 +51,8 @@ pub fn run<W: Write>(
             }
         }
     }
-    if let Some(path) = weights {
-        crate::train::write_file(path, &model.export()?)?;
+    if let Some(place) = place {
+        weights::write(place, model.export()?)?;
     }
     Ok(watch.outcome(number, tested, &model.digest()?))
 }

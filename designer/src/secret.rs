@@ -26,9 +26,18 @@ pub fn load_or_make(path: &Path) -> Result<OwnerSecret, DesignerError> {
 fn read(file: File) -> Result<OwnerSecret, String> {
     let mut text = Zeroizing::new(String::new());
     file.take(256).read_to_string(&mut text).map_err(|e| e.to_string())?;
+    parse(&text)
+}
+
+/// Reads a secret from its text.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse(text: &str) -> Result<OwnerSecret, String> {
     let mut bytes = Zeroizing::new([0; 32]);
-    hex::decode_to_slice(text.trim(), &mut bytes[..])
-        .map_err(|_| "must hold 64 hexadecimal digits; remove it to have a new one made")?;
+    hex::decode_to_slice(text.trim(), &mut bytes[..]).map_err(|_| {
+        "must hold 64 hexadecimal digits; remove it to have a new one made".to_owned()
+    })?;
     Ok(OwnerSecret::from_bytes(*bytes))
 }
 

@@ -7,17 +7,17 @@ use crate::mailbox::Mailbox;
 use crate::session::{RingSpec, Session};
 use crate::step::{Flight, Stepper};
 use crate::watch::{StepWatch, TestSum};
-use crate::{CheckpointSpec, DesignerError, Emitter, Prepared};
+use crate::{CheckpointSpec, DesignerError, Emitter, Prepared, weights};
 use mixnn_data::Batches;
 use mixnn_events::{Event, Outcome, Phase, Step, Tested};
 use mixnn_nn::{evaluate, merge_exports, model_digest, tensor_from_wire, tensor_to_wire};
 use mixnn_node::{NodeArgs, Started};
+use mixnn_place::Place;
 use mixnn_protocol::control::{Command, Profile};
 use mixnn_protocol::shard::{self, Binding};
 use mixnn_protocol::{KeyPair, Kind, SystemRng};
 use std::collections::VecDeque;
 use std::io::Write;
-use std::path::Path;
 use std::time::Duration;
 
 /// For digests and weights.
@@ -34,7 +34,7 @@ pub struct Training<'a> {
     /// The numeric profile of this process, which all layers must share.
     pub profile: Profile,
     /// Where the weights are written at the end, if anywhere.
-    pub weights: Option<&'a Path>,
+    pub weights: Option<&'a Place>,
     /// Without a word from any layer for so long, a step is taken back.
     pub stall: Duration,
     /// CPU cores of all relays and layer pods together, for the rate of cover; by default one each.
@@ -69,7 +69,7 @@ impl<'a> Training<'a> {
 struct Course<'a> {
     prepared: &'a Prepared,
     /// Where the weights are written at the end.
-    weights: Option<&'a Path>,
+    weights: Option<&'a Place>,
     /// Steps that every layer has applied.
     committed: u64,
     judge: Judge,
@@ -110,15 +110,24 @@ pub fn run<W: Write>(
     loop {
         match train(&mut session, &mut course, emit) {
             Ok(outcome) => {
-                session.mailbox.end_leases()?;
-                session.mailbox.command_all(&Command::Finish, 0)?;
-                session.mailbox.close(FINISH);
+                emit.emit(&Event::Trained(outcome.clone()));
+                // Nothing of the training is lost if the pods are not told.
+                if let Err(error) = dismiss(&mut session) {
+                    tracing::warn!(%error, "pods were not told to end");
+                }
                 return Ok(outcome);
             }
             Err(Interrupt::Fatal(error)) => return Err(error),
             Err(Interrupt::Fault(fault)) => recover(&mut session, &mut course, fault, emit)?,
         }
     }
+}
+
+fn dismiss(session: &mut Session<'_>) -> Result<(), DesignerError> {
+    session.mailbox.end_leases()?;
+    session.mailbox.command_all(&Command::Finish, 0)?;
+    session.mailbox.close(FINISH);
+    Ok(())
 }
 
 fn recover<W: Write>(
@@ -293,8 +302,13 @@ fn collect(session: &mut Session<'_>, course: &Course<'_>) -> Result<[u8; 32], I
         return Err(Fault::Stalled { seconds: COLLECT.as_secs(), what }.into());
     }
     let digests: Vec<[u8; 32]> = mailbox.known.iter().filter_map(|k| k.digest).collect();
-    if let Some(path) = course.weights {
-        write_file(path, &export(session, step)?)?;
+    if let Some(place) = course.weights {
+        let bytes = export(session, step)?;
+        weights::write(place, bytes).map_err(|error| match place {
+            // A store that refuses now may not refuse later; what was trained is still in the pods.
+            Place::Store(_) => Fault::Store(error.to_string()).into(),
+            Place::Folder(_) => Interrupt::Fatal(error),
+        })?;
     }
     Ok(model_digest(session.spec.owner, &digests))
 }
@@ -324,17 +338,4 @@ fn export(session: &mut Session<'_>, step: u64) -> Result<Vec<u8>, Interrupt> {
     }
     let named = layers.iter().zip(&states);
     Ok(merge_exports(named.map(|(layer, state)| (layer.spec.name.as_str(), state.as_slice())))?)
-}
-
-/// Writes a file whole or not at all, for its owner only.
-pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), DesignerError> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(|source| DesignerError::Write { path: path.to_owned(), source })
 }

@@ -32,6 +32,8 @@ pub enum Event {
     Checkpointed(Checkpointed),
     /// A checkpoint could not be written; training goes on, and the next one is tried in its time.
     CheckpointFailed(CheckpointFailed),
+    /// The training is done, its weights are written. What is left is to tell the pods to end.
+    Trained(Outcome),
     /// All went well: the last line.
     Done(Outcome),
     /// It did not: the last line.
@@ -253,6 +255,9 @@ pub struct Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failed {
+    /// A stable name.
+    #[serde(default)]
+    pub reason: String,
     /// What, where, what to do.
     pub message: String,
 }

@@ -19,6 +19,7 @@ struct Args {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let started = mixnn_node::start(&args.node)?;
+    mixnn_node::end_when_told()?;
     let profile = mixnn_nn::profile::pin()?;
     Pod::register(&args.node, started, profile)?.run()
 }

@@ -21,4 +21,4 @@ pub use hygiene::{die_with_parent, no_core_dumps};
 pub use listen::{Started, start};
 pub use logging::init as init_logging;
 pub use registry::RegistryClient;
-pub use shutdown::shutdown_signal;
+pub use shutdown::{end_when_told, shutdown_signal};

@@ -1,7 +1,7 @@
 //! The controller of MixNNModels: dereference, validate, build, apply, update status.
 
 use crate::apply::ApplyError;
-use crate::build::{Designer, binding, designer_name, designer_objects, directory_maps, maps_for};
+use crate::build::{Designer, binding, designer_name, designer_objects, directory_maps};
 use crate::context::Context;
 use crate::drive::{Driven, drive};
 use crate::labels;
@@ -255,14 +255,8 @@ async fn owner_objects(
     if nothing && !started && !context.has_applied(&wants.workload.uid) {
         return Ok(());
     }
-    let shared = if model.spec.relays.shared { context.settings.shared_relays } else { 0 };
-    let nodes = record.slots.len() + shared as usize + 1;
-    let designer = Designer {
-        model,
-        pin: &record.pin,
-        running: !record.suspended && !record.finished,
-        directory_maps: maps_for(nodes),
-    };
+    let designer =
+        Designer { model, pin: &record.pin, running: !record.suspended && !record.finished };
     let objects = designer_objects(designer, &context.pod_context());
     let maps = directory_maps(model, directory);
     let namespace = model.namespace().unwrap_or_default();

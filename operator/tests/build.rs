@@ -116,7 +116,7 @@ fn a_host_namespace() {
 fn a_designer() {
     let model = model();
     let wants = validate(&model, &settings()).unwrap();
-    let designer = Designer { model: &model, pin: &wants.pin, running: true, directory_maps: 1 };
+    let designer = Designer { model: &model, pin: &wants.pin, running: true };
     let made = designer_objects(designer, &context());
     insta::assert_yaml_snapshot!("designer_role", made.role);
     insta::assert_yaml_snapshot!("designer_stateful_set", made.stateful_set);
@@ -124,6 +124,39 @@ fn a_designer() {
     let read = mixnn_crds::parse_str("model.yaml", text).unwrap();
     assert_eq!(read.spec, model.spec, "the designer reads what the owner wrote");
     assert_eq!(directory_maps(&model, &Directory::default()).len(), 1);
+}
+
+#[test]
+fn a_designer_with_everything_that_an_owner_asks_for() {
+    let mut sealed = serde_json::to_value(model()).unwrap();
+    let spec = sealed["spec"].as_object_mut().unwrap();
+    spec.remove("layers");
+    spec.insert("layersFrom".into(), json!({"secretRef": {"name": "sealed", "key": "net"}}));
+    spec.insert("layerCounts".into(), json!({"standard": 1, "gpu": 1}));
+    spec["training"]["dataFrom"] = json!({"persistentVolumeClaim": {"claimName": "pictures"}});
+    spec.insert(
+        "designer".into(),
+        json!({"serviceAccountAnnotations": {"eks.amazonaws.com/role-arn": "arn"}}),
+    );
+    let made = |store: Value| {
+        let mut model = sealed.clone();
+        model["spec"]["checkpoints"] = json!({"everySteps": 50, "store": store});
+        let model: MixNNModel = serde_json::from_value(model).unwrap();
+        let wants = validate(&model, &settings()).unwrap();
+        let designer = Designer { model: &model, pin: &wants.pin, running: true };
+        let made = designer_objects(designer, &context());
+        let annotations = made.account.metadata.annotations.unwrap();
+        assert_eq!(annotations["eks.amazonaws.com/role-arn"], "arn");
+        made.stateful_set.spec.unwrap().template.spec.unwrap()
+    };
+    let claim = made(json!({"persistentVolumeClaim": {"claimName": "state"}}));
+    insta::assert_yaml_snapshot!("designer_on_a_volume", claim);
+    let store = json!({"url": "s3://bucket/net/", "secretRef": {"name": "s3"}});
+    let store = made(json!({"objectStore": store})).containers.remove(0);
+    let args = store.args.unwrap().join(" ");
+    assert!(args.contains("--checkpoints s3://bucket/net --checkpoint-key"), "{args}");
+    assert!(args.ends_with("--weights s3://bucket/net/model.safetensors"), "{args}");
+    assert_eq!(store.env_from.unwrap()[0].secret_ref.as_ref().unwrap().name, "s3");
 }
 
 #[test]

@@ -8,8 +8,8 @@ mod place;
 
 pub use place::Place;
 
-use object_store::ObjectStore;
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use url::Url;
 
 /// Settings of object stores come from variables that begin with these.
@@ -32,4 +32,14 @@ pub fn open_store(url: &Url) -> Result<(Box<dyn ObjectStore>, Path), String> {
     let settings =
         store_settings().into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value));
     object_store::parse_url_opts(url, settings).map_err(|e| e.to_string())
+}
+
+/// Writes one object, whole or not at all.
+///
+/// # Errors
+/// The store refuses, in words.
+pub async fn put(url: &Url, bytes: Vec<u8>) -> Result<(), String> {
+    let (store, path) = open_store(url)?;
+    let put = store.put(&path, PutPayload::from(bytes)).await;
+    put.map(drop).map_err(|e| e.to_string())
 }

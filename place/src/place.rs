@@ -27,6 +27,20 @@ impl Place {
         }
     }
 
+    /// The place of a file in it.
+    #[must_use]
+    pub fn join(&self, name: &str) -> Self {
+        match self {
+            Self::Folder(path) => Self::Folder(path.join(name)),
+            Self::Store(url) => {
+                let mut url = url.clone();
+                let path = format!("{}/{name}", url.path().trim_end_matches('/'));
+                url.set_path(&path);
+                Self::Store(url)
+            }
+        }
+    }
+
     /// As a flag's value.
     pub fn to_flag(&self) -> OsString {
         match self {
@@ -84,6 +98,10 @@ mod tests {
         assert_eq!(place("a/b"), Ok(Place::Folder("a/b".into())));
         assert_eq!(place("file:///a/b"), Ok(Place::Folder("/a/b".into())));
         assert_eq!(place("s3://bucket/a/").map(|p| p.to_string()), Ok("s3://bucket/a".into()));
+        let file = |text: &str| place(text).map(|p| p.join("c").to_string());
+        assert_eq!(file("a/b"), Ok("a/b/c".into()));
+        assert_eq!(file("s3://bucket"), Ok("s3://bucket/c".into()));
+        assert_eq!(file("s3://bucket/a/"), Ok("s3://bucket/a/c".into()));
         for wrong in ["http://x/y", "s3:///x", "://", "file://host/x"] {
             assert!(place(wrong).is_err(), "{wrong}");
         }

@@ -18,6 +18,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::str::FromStr;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 const VERSION: u8 = 1;
@@ -49,6 +50,10 @@ fn read(file: File) -> Result<Keys, String> {
     let mut text = Zeroizing::new(String::new());
     let most = (MOST * 80) as u64;
     file.take(most).read_to_string(&mut text).map_err(|e| e.to_string())?;
+    parse(&text)
+}
+
+fn parse(text: &str) -> Result<Keys, String> {
     let one = |line: &str| {
         let mut bytes = [0; 32];
         let read = hex::decode_to_slice(line.trim(), &mut bytes);
@@ -70,6 +75,14 @@ fn make(path: &Path) -> std::io::Result<Keys> {
     writeln!(file, "{}", text.as_str())?;
     file.sync_all()?;
     Ok(Keys(vec![Key(bytes)]))
+}
+
+impl FromStr for Keys {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse(text)
+    }
 }
 
 impl Keys {

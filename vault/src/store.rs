@@ -83,8 +83,8 @@ fn session_name(term: u32) -> String {
 
 impl Vault {
     /// A vault in a store, under the owner's keys.
-    pub fn new(store: Arc<dyn ObjectStore>, keys: Keys) -> Self {
-        Self { store, keys: Arc::new(keys) }
+    pub fn new(store: Arc<dyn ObjectStore>, keys: impl Into<Arc<Keys>>) -> Self {
+        Self { store, keys: keys.into() }
     }
 
     /// The owner's keys.

@@ -1,12 +1,12 @@
 //! The designer: in the owner's namespace, one at a time, with rights on its own model only.
 
+use super::mounts::{mounts, needs_keys};
 use super::pod::{PodContext, bare_container, bare_spec, node_env};
 use crate::labels;
 use crate::record::Pin;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, KeyToPath, PodSpec,
-    PodTemplateSpec, ResourceRequirements, SecretVolumeSource, ServiceAccount, Volume, VolumeMount,
+    ConfigMap, Container, PodSpec, PodTemplateSpec, ResourceRequirements, ServiceAccount,
 };
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -29,8 +29,6 @@ pub struct Designer<'a> {
     pub pin: &'a Pin,
     /// Whether it shall run.
     pub running: bool,
-    /// How many ConfigMaps the directory has at most.
-    pub directory_maps: usize,
 }
 
 /// All that a designer needs. Owned by the MixNNModel.
@@ -52,8 +50,9 @@ pub struct DesignerObjects {
 pub fn designer_objects(designer: Designer<'_>, context: &PodContext) -> DesignerObjects {
     let model = designer.model;
     let metadata = metadata(model);
+    let annotations = model.spec.designer.as_ref().map(|d| d.service_account_annotations.clone());
     let account = ServiceAccount {
-        metadata: metadata.clone(),
+        metadata: ObjectMeta { annotations, ..metadata.clone() },
         automount_service_account_token: Some(false),
         ..Default::default()
     };
@@ -73,7 +72,7 @@ pub fn designer_objects(designer: Designer<'_>, context: &PodContext) -> Designe
     };
     DesignerObjects {
         account,
-        role: role(metadata.clone(), model, designer.directory_maps),
+        role: role(metadata.clone(), model),
         binding,
         file: file(&metadata, model),
         stateful_set: stateful_set(metadata, designer, context),
@@ -109,23 +108,25 @@ fn own_labels(model: &str) -> BTreeMap<String, String> {
         .into()
 }
 
-fn role(metadata: ObjectMeta, model: &MixNNModel, directory_maps: usize) -> Role {
+fn role(metadata: ObjectMeta, model: &MixNNModel) -> Role {
     let name = model.metadata.name.clone().unwrap_or_default();
-    let rule = |group: &str, resource: &str, names: Vec<String>, verbs: &[&str]| PolicyRule {
+    let rule = |group: &str, resource: &str, names: Option<Vec<String>>, verb: &str| PolicyRule {
         api_groups: Some(vec![group.into()]),
         resources: Some(vec![resource.into()]),
-        resource_names: Some(names),
-        verbs: verbs.iter().map(|v| (*v).to_owned()).collect(),
+        resource_names: names,
+        verbs: vec![verb.into()],
         non_resource_urls: None,
     };
-    let maps = (0..directory_maps).map(|i| directory_name(&name, i)).collect();
-    let rules = vec![
-        // Its own model: what to do, and how it goes.
-        rule("mixnn.dev", "mixnnmodels", vec![name.clone()], &["get", "watch"]),
-        rule("mixnn.dev", "mixnnmodels/status", vec![name.clone()], &["patch"]),
-        // The directory of keys.
-        rule("", "configmaps", maps, &["get", "watch"]),
+    let own = || Some(vec![name.clone()]);
+    let mut rules = vec![
+        // Its own model: since when conditions hold, and how it goes.
+        rule("mixnn.dev", "mixnnmodels", own(), "get"),
+        rule("mixnn.dev", "mixnnmodels/status", own(), "patch"),
     ];
+    if needs_keys(model) {
+        // The owner's keys, made once; they are read by a mount. A create cannot be bound to a name.
+        rules.push(rule("", "secrets", None, "create"));
+    }
     Role { metadata, rules: Some(rules) }
 }
 
@@ -138,7 +139,10 @@ fn file(metadata: &ObjectMeta, model: &MixNNModel) -> ConfigMap {
     let text = json!({
         "apiVersion": MixNNModel::api_version(&()),
         "kind": MixNNModel::kind(&()),
-        "metadata": {"name": model.metadata.name, "namespace": model.metadata.namespace},
+        "metadata": {
+            "name": model.metadata.name, "namespace": model.metadata.namespace,
+            "uid": model.metadata.uid, "generation": model.metadata.generation,
+        },
         "spec": model.spec,
     });
     // JSON is YAML.
@@ -159,8 +163,12 @@ fn stateful_set(metadata: ObjectMeta, designer: Designer<'_>, context: &PodConte
     let mut spec = bare_spec(context);
     spec.restart_policy = None;
     spec.service_account_name.clone_from(&metadata.name);
-    spec.volumes.get_or_insert_default().extend(volumes(model));
-    spec.containers = vec![container(designer, context)];
+    let mounts = mounts(model);
+    spec.volumes.get_or_insert_default().extend(mounts.volumes);
+    let mut container = container(designer, mounts.args, context);
+    container.volume_mounts.get_or_insert_default().extend(mounts.mounts);
+    container.env_from = (!mounts.env_from.is_empty()).then_some(mounts.env_from);
+    spec.containers = vec![container];
     StatefulSet {
         metadata: metadata.clone(),
         spec: Some(StatefulSetSpec {
@@ -181,73 +189,17 @@ fn stateful_set(metadata: ObjectMeta, designer: Designer<'_>, context: &PodConte
     }
 }
 
-fn volumes(model: &MixNNModel) -> Vec<Volume> {
-    let file = ConfigMapVolumeSource { name: designer_name(model), ..Default::default() };
-    let mut volumes = vec![
-        Volume { name: "model".into(), config_map: Some(file), ..Default::default() },
-        Volume {
-            name: "state".into(),
-            empty_dir: Some(EmptyDirVolumeSource::default()),
-            ..Default::default()
-        },
-    ];
-    let secret = |volume: &str, name: &str, key: &str, path: &str| Volume {
-        name: volume.into(),
-        secret: Some(SecretVolumeSource {
-            secret_name: Some(name.into()),
-            items: Some(vec![KeyToPath { key: key.into(), path: path.into(), mode: None }]),
-            default_mode: Some(0o440),
-            optional: None,
-        }),
-        ..Default::default()
-    };
-    if let Some(seed) = &model.spec.training.seed_from {
-        let r = &seed.secret_key_ref;
-        volumes.push(secret("owner-secret", &r.name, &r.key, "owner-secret"));
-    }
-    if let Some(layers) = &model.spec.layers_from {
-        volumes.push(secret(
-            "layers",
-            &layers.secret_ref.name,
-            &layers.secret_ref.key,
-            "layers.yaml",
-        ));
-    }
-    volumes
-}
-
-fn container(designer: Designer<'_>, context: &PodContext) -> Container {
-    let spec = &designer.model.spec;
-    let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
-        name: name.into(),
-        mount_path: path.into(),
-        read_only: read_only.then_some(true),
-        ..Default::default()
-    };
-    let mut container = bare_container();
-    let mounts = container.volume_mounts.get_or_insert_default();
-    mounts.extend([mount("model", "/etc/mixnn", true), mount("state", "/state", false)]);
-    let mut secret = "/state/owner-secret";
-    if spec.training.seed_from.is_some() {
-        mounts.push(mount("owner-secret", "/etc/mixnn-secret", true));
-        secret = "/etc/mixnn-secret/owner-secret";
-    }
-    if spec.layers_from.is_some() {
-        mounts.push(mount("layers", "/etc/mixnn-layers", true));
-    }
-    let args = ["train", "--file", "/etc/mixnn/model.yaml", "--owner-secret", secret]
-        .into_iter()
-        .chain(["--weights", "/state/model.safetensors"]);
+fn container(designer: Designer<'_>, args: Vec<String>, context: &PodContext) -> Container {
     let amounts = [("cpu", "1"), ("memory", "2Gi")];
     let amounts: BTreeMap<_, _> =
         amounts.map(|(k, v)| (k.to_owned(), Quantity(v.to_owned()))).into();
     Container {
         name: "designer".into(),
         image: Some(designer.pin.designer_image.clone()),
-        args: Some(args.map(str::to_owned).collect()),
+        args: Some(args),
         env: Some(node_env(designer.pin.suite, context)),
         resources: Some(ResourceRequirements { requests: Some(amounts), ..Default::default() }),
-        ..container
+        ..bare_container()
     }
 }
 
@@ -268,9 +220,4 @@ pub fn directory_maps(model: &MixNNModel, directory: &Directory) -> Vec<ConfigMa
         }
     };
     chunks.into_iter().enumerate().map(map).collect()
-}
-
-/// How many ConfigMaps a directory of this many nodes takes.
-pub const fn maps_for(nodes: usize) -> usize {
-    if nodes == 0 { 1 } else { nodes.div_ceil(NODES) }
 }

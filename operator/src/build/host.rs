@@ -116,8 +116,17 @@ fn policy(metadata: ObjectMeta, platform: &str, registration_port: u16) -> Netwo
         ip_block: None,
     };
     let cells = || Some(vec![port(labels::POD_PORT)]);
+    // Not a designer, should the owner's namespace host pods too: it has to reach more than these.
+    let hosted = LabelSelector {
+        match_expressions: Some(vec![LabelSelectorRequirement {
+            key: labels::POD.into(),
+            operator: "In".into(),
+            values: Some(vec!["layer".into(), "relay".into()]),
+        }]),
+        match_labels: None,
+    };
     let spec = NetworkPolicySpec {
-        pod_selector: Some(ours()),
+        pod_selector: Some(hosted),
         policy_types: Some(vec!["Ingress".into(), "Egress".into()]),
         ingress: Some(vec![NetworkPolicyIngressRule { from: Some(vec![peers()]), ports: cells() }]),
         egress: Some(vec![

@@ -2,10 +2,9 @@
 
 mod designer;
 mod host;
+mod mounts;
 mod pod;
 
-pub use designer::{
-    Designer, DesignerObjects, designer_name, designer_objects, directory_maps, maps_for,
-};
+pub use designer::{Designer, DesignerObjects, designer_name, designer_objects, directory_maps};
 pub use host::{HostObjects, binding, host_objects};
 pub use pod::{PodContext, altered, pod, role_name};
