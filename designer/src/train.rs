@@ -112,7 +112,7 @@ pub fn run<W: Write>(
             Ok(outcome) => {
                 emit.emit(&Event::Trained(outcome.clone()));
                 // Nothing of the training is lost if the pods are not told.
-                if let Err(error) = dismiss(&mut session) {
+                if let Err(error) = dismiss(session) {
                     tracing::warn!(%error, "pods were not told to end");
                 }
                 return Ok(outcome);
@@ -123,7 +123,7 @@ pub fn run<W: Write>(
     }
 }
 
-fn dismiss(session: &mut Session<'_>) -> Result<(), DesignerError> {
+fn dismiss(mut session: Session<'_>) -> Result<(), DesignerError> {
     session.mailbox.end_leases()?;
     session.mailbox.command_all(&Command::Finish, 0)?;
     session.mailbox.close(FINISH);

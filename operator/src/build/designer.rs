@@ -166,7 +166,7 @@ fn stateful_set(metadata: ObjectMeta, designer: Designer<'_>, context: &PodConte
     let mounts = mounts(model);
     spec.volumes.get_or_insert_default().extend(mounts.volumes);
     let mut container = container(designer, mounts.args, context);
-    container.volume_mounts.get_or_insert_default().extend(mounts.mounts);
+    container.volume_mounts.get_or_insert_default().extend(mounts.at);
     container.env_from = (!mounts.env_from.is_empty()).then_some(mounts.env_from);
     spec.containers = vec![container];
     StatefulSet {

@@ -16,7 +16,7 @@ const TOKEN_SECONDS: i64 = 3600;
 #[derive(Default)]
 pub(super) struct Mounts {
     pub(super) volumes: Vec<Volume>,
-    pub(super) mounts: Vec<VolumeMount>,
+    pub(super) at: Vec<VolumeMount>,
     pub(super) args: Vec<String>,
     pub(super) env_from: Vec<EnvFromSource>,
 }
@@ -58,7 +58,7 @@ impl Mounts {
     }
 
     fn mount(&mut self, volume: Volume, path: &str, read_only: bool) {
-        self.mounts.push(VolumeMount {
+        self.at.push(VolumeMount {
             name: volume.name.clone(),
             mount_path: path.into(),
             read_only: read_only.then_some(true),
