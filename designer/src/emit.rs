@@ -3,10 +3,12 @@
 use mixnn_events::Event;
 use std::io::Write;
 
+type Observer = dyn FnMut(&Event);
+
 /// Writes events, one JSON object a line, each flushed.
 pub struct Emitter<W> {
     out: W,
-    observer: Option<Box<dyn FnMut(&Event)>>,
+    observer: Option<Box<Observer>>,
 }
 
 impl<W: Write> Emitter<W> {
