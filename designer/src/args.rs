@@ -13,7 +13,7 @@ pub(crate) enum Command {
     /// Train the same in this one process.
     Reference {
         #[command(flatten)]
-        model: ModelArgs,
+        model: Box<ModelArgs>,
         /// End as soon as the process that started this one ends.
         #[arg(long, env = "MIXNN_DIE_WITH_PARENT")]
         die_with_parent: bool,

@@ -49,8 +49,10 @@ fn main() -> ExitCode {
         }
     }
     // A container that ends is started again, and would train again: the operator ends it.
-    while in_cluster {
-        std::thread::park();
+    if in_cluster {
+        loop {
+            std::thread::park();
+        }
     }
     ExitCode::SUCCESS
 }
