@@ -268,7 +268,7 @@ impl Machine {
     fn seal(&mut self, header: MessageHeader, to: &SealTo) -> Result<(), NnError> {
         let state = self.work()?.export_at(header.step)?;
         let binding = Binding { layer: self.key.shard_name(), step: header.step, term: self.term };
-        let length = self.shelf.seal(to, &binding, &state)?;
+        let length = self.shelf.seal(to, &binding, state)?;
         self.report(self.header(Kind::Report, header.step, 0), &Report::Sealed(length));
         Ok(())
     }

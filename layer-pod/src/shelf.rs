@@ -1,8 +1,8 @@
-//! States on their way: a sealed one that goes out in parts, and one that comes in.
+//! States on their way: one that goes out sealed, part by part, and one that comes in.
 
-use mixnn_nn::NnError;
+use mixnn_nn::{Export, NnError};
 use mixnn_protocol::control::{PART, SealTo};
-use mixnn_protocol::shard::{self, Binding};
+use mixnn_protocol::shard::{Binding, Sealer};
 use mixnn_protocol::{MessageHeader, PublicKey, SystemRng};
 use zeroize::Zeroizing;
 
@@ -14,9 +14,15 @@ const RESERVE: u64 = 1 << 20;
 /// What goes out, and what comes in.
 #[derive(Default)]
 pub(crate) struct Shelf {
-    /// The newest state that was sealed, and after which step.
-    sealed: Option<(u64, Vec<u8>)>,
+    outgoing: Option<Outgoing>,
     incoming: Option<Incoming>,
+}
+
+/// The newest state that is to be sealed.
+struct Outgoing {
+    step: u64,
+    state: Export,
+    sealer: Sealer,
 }
 
 struct Incoming {
@@ -27,26 +33,28 @@ struct Incoming {
 }
 
 impl Shelf {
-    /// Seals a state and keeps it; gives its length in bytes.
+    /// Keeps a state to be sealed part by part; gives the sealed length in bytes.
     pub(crate) fn seal(
         &mut self,
         to: &SealTo,
         binding: &Binding,
-        state: &[u8],
+        state: Export,
     ) -> Result<u64, NnError> {
         let refused = |e: &dyn std::fmt::Display| NnError::State(format!("sealing: {e}"));
         let key = PublicKey::from_bytes(to.suite, &to.public_key).map_err(|e| refused(&e))?;
-        let sealed = shard::seal(&key, binding, state, &mut SystemRng).map_err(|e| refused(&e))?;
-        let length = sealed.len() as u64;
-        self.sealed = Some((binding.step, sealed));
+        let sealer = Sealer::new(&key, binding, state.length(), &mut SystemRng);
+        let sealer = sealer.map_err(|e| refused(&e))?;
+        let length = sealer.length() as u64;
+        self.outgoing = Some(Outgoing { step: binding.step, state, sealer });
         Ok(length)
     }
 
-    /// A part of what was sealed.
+    /// A part of the sealed state.
     pub(crate) fn part(&self, step: u64, index: u32) -> Result<Vec<u8>, NnError> {
-        let sealed = self.sealed.as_ref().filter(|(of, _)| *of == step).map(|(_, bytes)| bytes);
-        let part = sealed.and_then(|bytes| bytes.chunks(PART).nth(index as usize));
-        part.map(<[u8]>::to_vec)
+        let outgoing = self.outgoing.as_ref().filter(|o| o.step == step);
+        let part = outgoing.map(|o| o.sealer.part(index, |at, out| o.state.read(at, out)));
+        part.transpose()?
+            .flatten()
             .ok_or_else(|| NnError::Order(format!("part {index} of step {step} was not sealed")))
     }
 

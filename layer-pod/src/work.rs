@@ -3,8 +3,8 @@
 use crate::Lane;
 use mixnn_model::{LossSpec, Op, Operation, Shape};
 use mixnn_nn::{
-    Layer, LayerKey, LossOutput, NnError, Tensor, device, loss as loss_of, tensor_from_wire,
-    tensor_to_wire,
+    Export, Layer, LayerKey, LossOutput, NnError, Tensor, device, loss as loss_of,
+    tensor_from_wire, tensor_to_wire,
 };
 use mixnn_protocol::control::{self, Assignment, Report};
 use mixnn_protocol::{Kind, MessageHeader};
@@ -244,7 +244,7 @@ impl Work {
         self.layer.digest()
     }
 
-    pub(crate) fn export_at(&self, step: u64) -> Result<Vec<u8>, NnError> {
+    pub(crate) fn export_at(&self, step: u64) -> Result<Export, NnError> {
         self.layer.export_at(step)
     }
 

@@ -7,7 +7,7 @@
 //!
 //! with parameters, then buffers, in their wire form, in order. A bare hash would let anyone test a guess of the weights.
 
-use crate::tensor::tensor_to_wire;
+use crate::tensor::wire_pieces;
 use crate::{LayerKey, NnError, OwnerSecret};
 use aws_lc_rs::hmac::{Context, HMAC_SHA256, Key};
 use tch::Tensor;
@@ -20,7 +20,7 @@ pub(crate) fn layer_digest<'a>(
     for (name, tensor) in tensors {
         mac.update(&(name.len() as u32).to_be_bytes());
         mac.update(name.as_bytes());
-        mac.update(&tensor_to_wire(tensor)?);
+        wire_pieces(tensor, |piece| mac.update(piece))?;
     }
     Ok(sum(mac))
 }

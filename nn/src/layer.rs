@@ -3,9 +3,10 @@
 //! A state is never changed in place, so keeping one costs the memory of its tensors and no time.
 //! Kept are the present state and the one before it, until the next barrier proves that every layer
 //! has got as far; and the last two snapshots, for when another layer is lost. The state before the
-//! first step is made again from the layer's key.
+//! first step is made again from the layer's key. Of a large state, fewer copies are kept.
 
 use crate::error::Context;
+use crate::export::Export;
 use crate::network::Network;
 use crate::ops::Mode;
 use crate::state::State;
@@ -17,6 +18,9 @@ use tch::{Device, Tensor};
 
 /// Snapshots that are kept: the last whole checkpoint's, and that of the one on its way.
 const SNAPSHOTS: usize = 2;
+/// Bytes of a state that is kept as few times as can be: one snapshot, and the state before the present
+/// one no longer than it may be gone back to. The vault has the rest.
+const LARGE: usize = 256 << 20;
 
 /// One layer: forward, backward, step, and back to states that are kept.
 pub struct Layer {
@@ -120,6 +124,10 @@ impl Layer {
                 "a gradient for micro-batch {micro_batch}, which has not gone forward"
             ))
         })?;
+        if self.is_large() {
+            // A gradient has gone forward through every layer, each of which had applied the step before.
+            self.previous = None;
+        }
         if gradient.size() != output.size() {
             let (found, expected) = (gradient.size(), output.size());
             return Err(NnError::Mismatch(format!(
@@ -168,21 +176,27 @@ impl Layer {
         self.previous = Some(Rc::new(self.current.without_gradients()?));
         self.current = Rc::new(next);
         self.graphs.clear();
-        self.take_snapshot();
-        Ok(())
+        self.take_snapshot()
     }
 
-    fn take_snapshot(&mut self) {
+    fn take_snapshot(&mut self) -> Result<(), NnError> {
         let step = self.current.step;
         if step.checked_rem(self.snapshot_every) != Some(0) {
-            return;
+            return Ok(());
         }
         // A step that is replayed gives the same state again.
         self.snapshots.retain(|kept| kept.step < step);
-        self.snapshots.push_back(self.current.clone());
-        while self.snapshots.len() > SNAPSHOTS {
+        // Without the gradients that the next step gathers on its parameters.
+        self.snapshots.push_back(Rc::new(self.current.without_gradients()?));
+        let most = if self.is_large() { 1 } else { SNAPSHOTS };
+        while self.snapshots.len() > most {
             self.snapshots.pop_front();
         }
+        Ok(())
+    }
+
+    fn is_large(&self) -> bool {
+        self.current.size() > LARGE
     }
 
     /// The steps after which the state can be gone back to, rising.
@@ -236,16 +250,16 @@ impl Layer {
     ///
     /// # Errors
     /// libtorch refuses.
-    pub fn export(&self) -> Result<Vec<u8>, NnError> {
-        self.current.to_safetensors(&self.network)
+    pub fn export(&self) -> Result<Export, NnError> {
+        self.current.export(&self.network)
     }
 
     /// The same of the state after `step` steps, if it is kept.
     ///
     /// # Errors
     /// That state is not kept, or libtorch refuses.
-    pub fn export_at(&self, step: u64) -> Result<Vec<u8>, NnError> {
-        self.state(step)?.to_safetensors(&self.network)
+    pub fn export_at(&self, step: u64) -> Result<Export, NnError> {
+        self.state(step)?.export(&self.network)
     }
 
     /// Takes up the state that [`export`](Self::export) wrote.
@@ -257,9 +271,8 @@ impl Layer {
         self.from_key &= self.current.step > 0;
         self.previous = None;
         self.snapshots.clear();
-        self.take_snapshot();
         self.buffers = None;
         self.graphs.clear();
-        Ok(())
+        self.take_snapshot()
     }
 }

@@ -137,7 +137,7 @@ impl Reference {
     /// # Errors
     /// libtorch refuses.
     pub fn export(&self) -> Result<Vec<u8>, NnError> {
-        let of = |p: &Part| p.state.to_safetensors(&p.network);
+        let of = |p: &Part| p.state.export(&p.network)?.to_bytes();
         let exports = self.parts.iter().map(of).collect::<Result<Vec<_>, _>>()?;
         merge_exports(
             self.parts.iter().map(|p| p.name.as_str()).zip(exports.iter().map(Vec::as_slice)),

@@ -2,12 +2,12 @@
 
 use crate::digest::layer_digest;
 use crate::error::Context;
+use crate::export::Export;
 use crate::network::Network;
-use crate::tensor::bytes_of;
 use crate::{LayerKey, NnError};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::HashMap;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// Parameters and moments after `step` optimizer steps.
 #[derive(Default)]
@@ -52,22 +52,28 @@ impl State {
         layer_digest(key, names.zip(self.parameters.iter().chain(&self.buffers)))
     }
 
-    /// Writes the state as safetensors under the names of the network.
-    pub(crate) fn to_safetensors(&self, network: &Network) -> Result<Vec<u8>, NnError> {
+    /// The state as safetensors under the names of the network.
+    pub(crate) fn export(&self, network: &Network) -> Result<Export, NnError> {
         let names = network.names();
         let mut all = Vec::new();
         for (prefix, tensors) in self.groups() {
-            for (name, tensor) in names.iter().zip(tensors) {
-                all.push(named(format!("{prefix}{name}"), tensor)?);
-            }
+            all.extend(names.iter().zip(tensors).map(|(name, t)| (format!("{prefix}{name}"), t)));
         }
-        for ((name, ..), buffer) in network.buffers().into_iter().zip(&self.buffers) {
-            all.push(named(name, buffer)?);
-        }
-        write(&all, HashMap::from([(STEP.to_owned(), self.step.to_string())]))
+        let buffers = network.buffers().into_iter().zip(&self.buffers);
+        all.extend(buffers.map(|((name, ..), buffer)| (name, buffer)));
+        Export::new(all, HashMap::from([(STEP.to_owned(), self.step.to_string())]))
     }
 
-    /// Reads a state that [`to_safetensors`](Self::to_safetensors) wrote for the same layer.
+    /// Bytes of its tensors.
+    pub(crate) fn size(&self) -> usize {
+        let groups = self.groups().into_iter().flat_map(|(_, tensors)| tensors);
+        groups
+            .chain(&self.buffers)
+            .map(|t| t.numel() * if t.kind() == Kind::Int64 { 8 } else { 4 })
+            .sum()
+    }
+
+    /// Reads a state that [`export`](Self::export) gave for the same layer.
     pub(crate) fn from_safetensors(bytes: &[u8], network: &Network) -> Result<Self, NnError> {
         let refused = |e: &dyn std::fmt::Display| NnError::State(e.to_string());
         let file = SafeTensors::deserialize(bytes).map_err(|e| refused(&e))?;
@@ -134,7 +140,7 @@ impl State {
     }
 }
 
-const fn dtype(kind: Kind) -> Dtype {
+pub(crate) const fn dtype(kind: Kind) -> Dtype {
     match kind {
         Kind::Int64 => Dtype::I64,
         _ => Dtype::F32,
@@ -158,14 +164,6 @@ struct Named {
     dtype: Dtype,
     shape: Vec<usize>,
     data: Vec<u8>,
-}
-
-fn named(name: String, tensor: &Tensor) -> Result<Named, NnError> {
-    let dtype = dtype(tensor.kind());
-    let cpu = tensor.f_detach().and_then(|t| t.f_to_device(Device::Cpu));
-    let cpu = cpu.and_then(|t| t.f_contiguous()).context("reading a parameter")?;
-    let shape = cpu.size().iter().map(|&s| s as usize).collect();
-    Ok(Named { name, dtype, shape, data: bytes_of(&cpu, if dtype == Dtype::I64 { 8 } else { 4 })? })
 }
 
 fn write(tensors: &[Named], metadata: HashMap<String, String>) -> Result<Vec<u8>, NnError> {

@@ -2,7 +2,7 @@
 
 use crate::NnError;
 use crate::error::Context;
-use mixnn_protocol::tensor::{Dtype, TensorView};
+use mixnn_protocol::tensor::{self, Dtype, TensorView};
 use tch::{Device, Kind, Tensor};
 
 /// Encodes a tensor of f32, bf16 or i64.
@@ -10,17 +10,38 @@ use tch::{Device, Kind, Tensor};
 /// # Errors
 /// Another element type, or libtorch refuses.
 pub fn tensor_to_wire(tensor: &Tensor) -> Result<Vec<u8>, NnError> {
+    let (dtype, shape) = form(tensor)?;
+    let tensor = tensor.f_detach().and_then(|t| t.f_to_device(Device::Cpu));
+    let tensor = tensor.and_then(|t| t.f_contiguous()).context("reading a tensor")?;
+    let data = bytes_of(&tensor, dtype.size())?;
+    Ok(TensorView { dtype, shape, data: &data }.to_bytes())
+}
+
+fn form(tensor: &Tensor) -> Result<(Dtype, Vec<u32>), NnError> {
     let dtype = match tensor.f_kind().context("reading a tensor's type")? {
         Kind::Float => Dtype::F32,
         Kind::Int64 => Dtype::I64,
         Kind::BFloat16 => Dtype::Bf16,
         other => return Err(NnError::Mismatch(format!("a tensor of {other:?} does not travel"))),
     };
-    let tensor = tensor.f_detach().and_then(|t| t.f_to_device(Device::Cpu));
-    let tensor = tensor.and_then(|t| t.f_contiguous()).context("reading a tensor")?;
-    let shape: Vec<u32> = tensor.size().iter().map(|&s| s as u32).collect();
-    let data = bytes_of(&tensor, dtype.size())?;
-    Ok(TensorView { dtype, shape, data: &data }.to_bytes())
+    Ok((dtype, tensor.size().iter().map(|&s| s as u32).collect()))
+}
+
+/// Elements that are read at once.
+const PIECE: usize = 1 << 18;
+
+/// The wire form of a tensor, in pieces: of a large one there is never a second copy.
+pub(crate) fn wire_pieces(tensor: &Tensor, mut take: impl FnMut(&[u8])) -> Result<(), NnError> {
+    let (dtype, shape) = form(tensor)?;
+    take(&tensor::head(dtype, &shape));
+    let flat = tensor.f_detach().and_then(|t| t.f_reshape([-1])).context("reading a tensor")?;
+    let all = flat.numel();
+    for at in (0..all).step_by(PIECE) {
+        let some = flat.f_narrow(0, at as i64, PIECE.min(all - at) as i64);
+        let some = some.and_then(|t| t.f_to_device(Device::Cpu)).context("reading a tensor")?;
+        take(&bytes_of(&some, dtype.size())?);
+    }
+    Ok(())
 }
 
 /// Decodes a tensor, into memory of its own.

@@ -82,7 +82,7 @@ impl Case<'_> {
             self.close("the gradient by the input", &dx.unwrap(), &expected);
         }
         layer.apply(None).unwrap();
-        let export = layer.export().unwrap();
+        let export = layer.export().unwrap().to_bytes().unwrap();
         let after = SafeTensors::deserialize(&export).unwrap();
         let (before, gradients) = (self.below("p"), self.below("d"));
         for (name, gradient) in gradients {

@@ -243,13 +243,13 @@ fn an_exported_layer_goes_on_elsewhere_with_the_same_bits() {
     original.train(&batch(1, &sample(&model), 1), 0..1);
     let mut copy = Chain::new(&model);
     for (from, to) in original.layers.iter().zip(&mut copy.layers) {
-        to.import(&from.export().unwrap()).unwrap();
+        to.import(&from.export().unwrap().to_bytes().unwrap()).unwrap();
     }
     let next = batch(2, &sample(&model), 1);
     original.train(&next, 0..1);
     copy.train(&next, 0..1);
     assert_eq!(original.digest(), copy.digest());
-    let foreign = original.layers[1].export().unwrap();
+    let foreign = original.layers[1].export().unwrap().to_bytes().unwrap();
     assert!(copy.layers[0].import(&foreign).is_err(), "another layer's state is refused");
 }
 

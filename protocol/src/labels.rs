@@ -33,6 +33,8 @@ labels! {
     POD_SETUP = b"mixnn v1 pod setup";
     /// HPKE `info` of a layer's sealed state, followed by the suite byte.
     SHARD_INFO = b"mixnn v1 shard";
+    /// HPKE export: the key that seals the parts of a layer's state.
+    SHARD_KEY = b"mixnn v1 shard key";
     /// Prefix of the message that an admission token signs (RFC 9474).
     ADMISSION = b"mixnn v1 admission";
 }

@@ -6,7 +6,7 @@
 
 mod encapsulation;
 
-pub(crate) use encapsulation::{Encapsulation, open, open_once, seal_once};
+pub(crate) use encapsulation::{Encapsulation, open, share_once, shared_once};
 
 use crate::labels;
 use hpke::kem::{X25519HkdfSha256, XWing};

@@ -58,6 +58,13 @@ impl std::fmt::Debug for TensorView<'_> {
     }
 }
 
+/// What stands before the elements.
+pub fn head(dtype: Dtype, shape: &[u32]) -> Vec<u8> {
+    let mut out = vec![dtype as u8, shape.len() as u8];
+    out.extend(shape.iter().flat_map(|size| size.to_be_bytes()));
+    out
+}
+
 impl<'a> TensorView<'a> {
     /// Encodes the tensor.
     ///
@@ -66,11 +73,8 @@ impl<'a> TensorView<'a> {
     pub fn to_bytes(&self) -> Vec<u8> {
         assert_eq!(Some(self.data.len()), byte_length(self.dtype, &self.shape));
         assert!(self.shape.len() <= MAX_DIMENSIONS);
-        let mut out = Vec::with_capacity(2 + 4 * self.shape.len() + self.data.len());
-        out.extend([self.dtype as u8, self.shape.len() as u8]);
-        for size in &self.shape {
-            out.extend(size.to_be_bytes());
-        }
+        let mut out = head(self.dtype, &self.shape);
+        out.reserve_exact(self.data.len());
         out.extend_from_slice(self.data);
         out
     }

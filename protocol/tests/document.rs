@@ -96,6 +96,7 @@ fn labels_agree() {
         ("GENERATION_NEXT", text(labels::GENERATION_NEXT)),
         ("POD_SETUP", text(labels::POD_SETUP)),
         ("SHARD_INFO", text(labels::SHARD_INFO)),
+        ("SHARD_KEY", text(labels::SHARD_KEY)),
         ("ADMISSION", text(labels::ADMISSION)),
     ]);
     assert_eq!(documented, coded);

@@ -40,6 +40,8 @@ pub struct Spec {
     pub cover: &'static str,
     pub train: u32,
     pub batch: u32,
+    /// In place of generated digits, of which there would be `train`.
+    pub dataset: &'static str,
 }
 
 pub const LENET5: &str = r#"[
@@ -69,6 +71,7 @@ impl Default for Spec {
             cover: "",
             train: 650,
             batch: 20,
+            dataset: "",
         }
     }
 }
@@ -76,13 +79,16 @@ impl Default for Spec {
 impl Spec {
     /// Writes the model's file (JSON is YAML).
     pub fn write(&self, folder: &Path) -> PathBuf {
+        let dataset = match self.dataset {
+            "" => format!(r#"{{"digits": {{"train": {}, "test": 100}}}}"#, self.train),
+            other => other.to_owned(),
+        };
         let text = format!(
             r#"{{"apiVersion": "mixnn.dev/v1alpha1", "kind": "MixNNModel", "metadata": {{"name": "secret-name"}},
-            "spec": {{"layers": {}, "training": {{"dataset": {{"digits": {{"train": {}, "test": 100}}}},
+            "spec": {{"layers": {}, "training": {{"dataset": {dataset},
             "batchSize": {}, "microBatches": {}, "epochs": 1, "optimizer": {}, "loss": {}{}}},
             "relays": {{"replicas": {}, "hops": {}, "suite": "{}"{}}}}}}}"#,
             self.layers,
-            self.train,
             self.batch,
             self.micro_batches,
             self.optimizer,

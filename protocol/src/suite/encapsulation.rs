@@ -102,60 +102,60 @@ fn decapsulate<K: Kem>(
 fn exports(
     export: impl Fn(&[u8], &mut [u8]) -> Result<(), hpke::HpkeError>,
 ) -> Result<Shared, SuiteError> {
-    let secret = |label| {
-        let mut out = [0; crate::sizes::SECRET];
-        export(label, &mut out).map_err(|_| SuiteError::Encapsulation)?;
-        Ok(Secret::from_bytes(out))
-    };
-    Ok(Shared { body: secret(labels::LETTER_BODY)?, hop: secret(labels::HOP_SECRET)? })
+    let (body, hop) =
+        (exported(&export, labels::LETTER_BODY)?, exported(&export, labels::HOP_SECRET)?);
+    Ok(Shared { body, hop })
 }
 
-/// Seals one text to a key (RFC 9180, section 6.1, single-shot). Gives `enc` and the ciphertext.
-pub(crate) fn seal_once(
+fn exported(
+    export: impl Fn(&[u8], &mut [u8]) -> Result<(), hpke::HpkeError>,
+    label: &[u8],
+) -> Result<Secret, SuiteError> {
+    let mut out = [0; crate::sizes::SECRET];
+    export(label, &mut out).map_err(|_| SuiteError::Encapsulation)?;
+    Ok(Secret::from_bytes(out))
+}
+
+/// Encapsulates a secret for one purpose to a key (RFC 9180, section 5.3). Gives `enc` and the secret.
+pub(crate) fn share_once(
     to: &PublicKey,
     info: &[u8],
-    text: &[u8],
-    aad: &[u8],
+    label: &[u8],
     rng: &mut impl CryptoRng,
-) -> Result<(Vec<u8>, Vec<u8>), SuiteError> {
-    let seal =
-        |sealed: Result<Vec<u8>, _>| sealed.map_err(|_: hpke::HpkeError| SuiteError::Encapsulation);
+) -> Result<(Vec<u8>, Secret), SuiteError> {
     match &to.0 {
         PublicKeyOf::XWing(key) => {
-            let (enc, mut context) = encapsulate::<XWing>(key, info, rng)?;
-            Ok((enc, seal(context.seal(text, aad))?))
+            let (enc, context) = encapsulate::<XWing>(key, info, rng)?;
+            Ok((enc, exported(|l, o| context.export(l, o), label)?))
         }
         PublicKeyOf::X25519(key) => {
-            let (enc, mut context) = encapsulate::<X25519HkdfSha256>(key, info, rng)?;
-            Ok((enc, seal(context.seal(text, aad))?))
+            let (enc, context) = encapsulate::<X25519HkdfSha256>(key, info, rng)?;
+            Ok((enc, exported(|l, o| context.export(l, o), label)?))
         }
     }
 }
 
-/// Opens what [`seal_once`] sealed.
-pub(crate) fn open_once(
+/// The secret that [`share_once`] encapsulated.
+pub(crate) fn shared_once(
     keys: &KeyPair,
     info: &[u8],
     enc: &[u8],
-    sealed: &[u8],
-    aad: &[u8],
-) -> Result<zeroize::Zeroizing<Vec<u8>>, SuiteError> {
+    label: &[u8],
+) -> Result<Secret, SuiteError> {
     match &keys.private {
-        PrivateKeyOf::XWing(key) => open_with::<XWing>(key, info, enc, sealed, aad),
-        PrivateKeyOf::X25519(key) => open_with::<X25519HkdfSha256>(key, info, enc, sealed, aad),
+        PrivateKeyOf::XWing(key) => shared_with::<XWing>(key, info, enc, label),
+        PrivateKeyOf::X25519(key) => shared_with::<X25519HkdfSha256>(key, info, enc, label),
     }
 }
 
-fn open_with<K: Kem>(
+fn shared_with<K: Kem>(
     key: &K::PrivateKey,
     info: &[u8],
     enc: &[u8],
-    sealed: &[u8],
-    aad: &[u8],
-) -> Result<zeroize::Zeroizing<Vec<u8>>, SuiteError> {
+    label: &[u8],
+) -> Result<Secret, SuiteError> {
     let enc = K::EncappedKey::from_bytes(enc).map_err(|_| SuiteError::Encapsulation)?;
-    let mut context =
-        hpke::setup_receiver::<AesGcm256, HkdfSha256, K>(&OpModeR::Base, key, &enc, info)
-            .map_err(|_| SuiteError::Encapsulation)?;
-    context.open(sealed, aad).map(zeroize::Zeroizing::new).map_err(|_| SuiteError::Open)
+    let context = hpke::setup_receiver::<AesGcm256, HkdfSha256, K>(&OpModeR::Base, key, &enc, info)
+        .map_err(|_| SuiteError::Encapsulation)?;
+    exported(|l, o| context.export(l, o), label)
 }

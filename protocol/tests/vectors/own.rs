@@ -76,6 +76,7 @@ fn label_texts() -> Value {
         "generationNext": text(labels::GENERATION_NEXT),
         "podSetup": text(labels::POD_SETUP),
         "shardInfo": text(labels::SHARD_INFO),
+        "shardKey": text(labels::SHARD_KEY),
         "admission": text(labels::ADMISSION),
     })
 }
