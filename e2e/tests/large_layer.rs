@@ -41,7 +41,6 @@ fn it_trains_and_is_checkpointed_in_little_more_memory_than_one_process_takes() 
     }
     let (code, said) = running.ended(&[]);
     assert_eq!(code, Some(0), "{said}");
-    eprintln!("layer: {layer} MiB at most; one process: {one_process}");
     assert!(layer > 800 && one_process > 800, "{layer} and {one_process} MiB: {said}");
     assert!(2 * layer <= 3 * one_process, "{layer} MiB; one process takes {one_process}");
 }

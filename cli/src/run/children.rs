@@ -199,8 +199,14 @@ async fn forward(out: impl AsyncRead + Unpin, events: mpsc::Sender<Event>) {
 
 /// All that a child gets of the environment: the numeric profile, logs, and where libraries are.
 fn environment() -> Vec<(OsString, OsString)> {
+    let profile = [
+        ("ATEN_CPU_CAPABILITY", "avx2"),
+        ("OMP_NUM_THREADS", "1"),
+        ("NVIDIA_TF32_OVERRIDE", "0"),
+        ("CUBLAS_WORKSPACE_CONFIG", ":4096:8"),
+    ];
     let mut all: Vec<(OsString, OsString)> =
-        vec![("ATEN_CPU_CAPABILITY".into(), "avx2".into()), ("OMP_NUM_THREADS".into(), "1".into())];
+        profile.iter().map(|(name, value)| (name.into(), value.into())).collect();
     for name in ["MIXNN_LOG", "LD_LIBRARY_PATH"] {
         if let Some(value) = std::env::var_os(name) {
             all.push((name.into(), value));
