@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mixnn_place::Place;
+use mixnn_serving::FrontArgs;
 use std::path::PathBuf;
 
 /// Trains deep learning models with every layer in a process of its own, behind mix relays.
@@ -12,6 +13,7 @@ use std::path::PathBuf;
     after_help = "Examples:
   mixnn run --compare -f examples/lenet5.yaml          train over 5 layers and 6 relays, and in one process
   mixnn run -f examples/lenet5-mnist.yaml --data DIR   the same on MNIST
+  mixnn serve -f examples/lenet5.yaml --from run/lenet5-1   serve what was trained
   mixnn validate -f examples/mlp.yaml                  everything that is wrong with a file, at once
   mixnn topology -f examples/mlp.yaml                  layers, shapes, costs, and how to balance them
   mixnn data preview -n 8                              look at the generated digits
@@ -42,6 +44,10 @@ pub enum Command {
     Run(RunArgs),
     /// Train the same model in one process
     Reference(ModelArgs),
+    /// Serve a model over layer processes and mix relays on this machine: REST and gRPC
+    Serve(ServeArgs),
+    /// Ask a served model for answers to samples of its data
+    Predict(PredictArgs),
     /// Check models' files: everything that is wrong, with line and column
     #[command(alias = "check")]
     Validate(ValidateArgs),
@@ -122,6 +128,72 @@ pub struct RunArgs {
     /// Go on from a checkpoint of another numeric profile: the bits will differ from an undisturbed run
     #[arg(long)]
     pub accept_profile: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  mixnn serve -f examples/lenet5.yaml --from run/lenet5-1
+  mixnn serve -f model.yaml --weights trained.safetensors --address 127.0.0.1:8000 --tokens tokens
+  curl -s http://127.0.0.1:8000/v2/models/lenet5
+
+The interface is the Open Inference Protocol: /openapi.json of the running server describes it.")]
+pub struct ServeArgs {
+    /// The MixNNModel
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+    /// Place of the data's files, where the model does not say the shape of a sample
+    #[arg(long, value_name = "PLACE")]
+    pub data: Option<Place>,
+    /// Folder of a run: its newest checkpoint is served, and each newer one once it is there
+    #[arg(
+        long,
+        value_name = "RUN_DIR",
+        required_unless_present = "weights",
+        conflicts_with = "weights"
+    )]
+    pub from: Option<PathBuf>,
+    /// Where the run's checkpoints are, if not in its folder
+    #[arg(long, value_name = "STORE", requires = "from")]
+    pub checkpoints: Option<Place>,
+    /// Weights to serve: a safetensors file, or a folder of N.safetensors for versions N
+    #[arg(long, value_name = "PATH")]
+    pub weights: Option<PathBuf>,
+    /// Rewrite the names of tensors in files of weights: conv1=conv1.0
+    #[arg(long, value_name = "OLD=NEW", requires = "weights")]
+    pub rename: Vec<String>,
+    #[command(flatten)]
+    pub front: FrontArgs,
+    /// Serve in one process, without relays and layer processes
+    #[arg(long)]
+    pub one_process: bool,
+    /// Where to keep logs [default: run/NAME-serve-N]
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+    /// Seconds without an answer before a batch is sent again over a ring that was repaired
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub stall: u64,
+    /// Seconds without an answer before a process is taken for frozen, ended and replaced
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub liveness: u64,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  mixnn predict -f examples/lenet5.yaml -n 5
+  mixnn predict -f model.yaml --data ~/mnist --url https://models.example:8000 --token-file token -o json")]
+pub struct PredictArgs {
+    /// Where the model is served
+    #[arg(long, default_value = "http://127.0.0.1:8000", value_name = "URL")]
+    pub url: String,
+    /// The CA that the server's certificate is from, in PEM, if the system does not know it
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// File of the bearer token to show
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Which samples; they go through the same transforms as in training
+    #[command(flatten)]
+    pub samples: PreviewArgs,
 }
 
 #[derive(Subcommand)]

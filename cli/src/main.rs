@@ -6,6 +6,7 @@ mod data;
 mod init;
 mod man;
 mod output;
+mod predict;
 mod progress;
 mod run;
 mod table;
@@ -35,6 +36,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(args) => in_runtime(run::run(args)),
         Command::Reference(args) => in_runtime(run::reference(args)),
+        Command::Serve(args) => in_runtime(run::serve(args)),
+        Command::Predict(args) => predict::predict(&args).map(|()| ExitCode::SUCCESS),
         Command::Validate(args) => validate::validate(&args)
             .map(|valid| if valid { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         Command::Topology(args) => topology::topology(&args).map(|()| ExitCode::SUCCESS),

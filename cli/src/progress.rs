@@ -57,6 +57,13 @@ impl Progress {
                     failed.step, failed.message
                 ));
             }),
+            Event::Serving(serving) => {
+                let mixnn_events::Serving { url, model, version } = serving;
+                self.say(&format!(
+                    "{}: {url}/v2/models/{model} answers with version {version}",
+                    self.title
+                ));
+            }
             Event::Trained(_) | Event::Done(_) | Event::Failed(_) => self.bar.finish_and_clear(),
         }
     }

@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Args, Subcommand};
+use mixnn_designer::{ServeArgs, ServeReferenceArgs};
 use mixnn_node::NodeArgs;
 use mixnn_place::Place;
 use std::path::PathBuf;
@@ -10,6 +11,10 @@ use std::path::PathBuf;
 pub(crate) enum Command {
     /// Train over layer pods and mix relays.
     Train(Box<TrainArgs>),
+    /// Serve over layer pods and mix relays: Open Inference Protocol over REST and gRPC.
+    Serve(Box<ServeArgs>),
+    /// Serve the same in this one process.
+    ServeReference(Box<ServeReferenceArgs>),
     /// Train the same in this one process.
     Reference {
         #[command(flatten)]

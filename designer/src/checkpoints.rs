@@ -4,7 +4,7 @@ use crate::fault::{Fault, Interrupt};
 use crate::gathering::Gathering;
 use crate::keeper::{Keeper, Written};
 use crate::mailbox::Mailbox;
-use crate::session::Session;
+use crate::session::{Given, Session};
 use crate::setup::PARTS;
 use crate::{DesignerError, Emitter};
 use mixnn_events::{CheckpointFailed, Checkpointed, Event};
@@ -16,6 +16,7 @@ use mixnn_vault::{Checkpoint, Keys, Manifest, ShardEntry};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// For the last checkpoint.
 const LAST: Duration = Duration::from_secs(60);
@@ -36,7 +37,7 @@ pub struct CheckpointSpec {
 }
 
 /// Tells one model from another: all that the bits depend on but the number of epochs.
-fn fingerprint(model: &Model, owner: &OwnerSecret) -> String {
+pub(crate) fn fingerprint(model: &Model, owner: &OwnerSecret) -> String {
     let specs: Vec<_> = model.layers().iter().map(|l| &l.spec).collect();
     let mut training = model.training().clone();
     training.epochs = 0;
@@ -181,14 +182,25 @@ impl Session<'_> {
     /// Gives each layer that does not hold the state after `step` its own back, from the vault.
     pub(crate) fn restore(&mut self, step: u64) -> Result<(), Interrupt> {
         for layer in 0..self.mailbox.known.len() {
-            if !self.mailbox.known[layer].kept().contains(&step) {
-                self.restore_layer(layer, step)?;
+            let pod = self.mailbox.deal.seat(layer).map(|seat| seat.pod.id);
+            let is_given = |given: &Given| pod.is_some_and(|pod| given.held.contains(&pod));
+            let holds = self.mailbox.known[layer].kept().contains(&step);
+            if holds && self.given.as_ref().is_none_or(is_given) {
+                continue;
+            }
+            let state = self.state_of(layer, step)?;
+            self.restore_layer(layer, step, &state)?;
+            if let Some(given) = &mut self.given {
+                given.held.extend(pod);
             }
         }
         Ok(())
     }
 
-    fn restore_layer(&mut self, layer: usize, step: u64) -> Result<(), Interrupt> {
+    fn state_of(&mut self, layer: usize, step: u64) -> Result<Zeroizing<Vec<u8>>, Interrupt> {
+        if let Some(state) = self.given.as_ref().and_then(|g| g.version.states.get(layer)) {
+            return Ok(Zeroizing::new(state.bytes.clone()));
+        }
         let name = self.layer_name(layer);
         let shard_name = self.spec.owner.layer_key(&name).shard_name();
         let found = self.keeper.as_ref().and_then(|k| Some((k, k.newest.as_ref()?)));
@@ -197,13 +209,16 @@ impl Session<'_> {
                 format!("layer \"{name}\" has no state after step {step}, nor has the vault");
             return Err(DesignerError::Stopped(what).into());
         };
-        let state = match read_state(keeper, newest, &name, shard_name) {
-            Ok(state) => state,
+        match read_state(keeper, newest, &name, shard_name) {
+            Ok(state) => Ok(state),
             Err(DesignerError::Vault(error)) if error.is_damage() => {
-                return Err(self.fall_back(error.to_string()));
+                Err(self.fall_back(error.to_string()))
             }
-            Err(error) => return Err(error.into()),
-        };
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn restore_layer(&mut self, layer: usize, step: u64, state: &[u8]) -> Result<(), Interrupt> {
         let known = &mut self.mailbox.known[layer];
         (known.took, known.restored) = (0, false);
         self.mailbox.command(layer, &Command::Restore(state.len() as u64), step)?;
@@ -245,6 +260,6 @@ fn read_state(
     checkpoint: &Checkpoint,
     layer: &str,
     shard_name: [u8; 16],
-) -> Result<zeroize::Zeroizing<Vec<u8>>, DesignerError> {
+) -> Result<Zeroizing<Vec<u8>>, DesignerError> {
     Ok(keeper.wait_for(keeper.vault.state(checkpoint, layer, shard_name))?)
 }

@@ -122,6 +122,12 @@ pub enum DesignerError {
     /// The checkpoint store.
     #[error(transparent)]
     Vault(#[from] mixnn_vault::VaultError),
+    /// Weights from outside that cannot be used, or a place that holds none.
+    #[error("{0}")]
+    Weights(String),
+    /// Where requests are to come in.
+    #[error("serving: {0}")]
+    Serving(String),
     /// A tensor or a state does not fit into a lane.
     #[error("layer \"{layer}\": {what}")]
     TooLarge {
@@ -160,6 +166,8 @@ impl DesignerError {
             Self::Layer { .. } => "LayerFailed",
             Self::Lane { .. } => "LaneFailed",
             Self::TooLarge { .. } => "TooLarge",
+            Self::Weights(_) => "Weights",
+            Self::Serving(_) => "Serving",
             Self::Nn(_) | Self::Letter(_) | Self::Admission(_) | Self::Stopped(_) => "Failed",
         }
     }

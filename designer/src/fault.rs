@@ -22,6 +22,8 @@ pub(crate) enum Fault {
     Store(String),
     /// A checkpoint that was needed is damaged: an older one has taken its place.
     Damaged(String),
+    /// A layer could not compute what was sent to be served.
+    Failed(String),
     /// Layers or lanes that did not answer a halt.
     Silent {
         /// Lanes that may be at fault.
@@ -41,7 +43,7 @@ impl std::fmt::Display for Fault {
             Self::Stalled { seconds, what } => write!(f, "nothing came for {seconds} s: {what}"),
             Self::Lost(who) => write!(f, "lost {who}"),
             Self::Damaged(what) => write!(f, "{what}: going back to the checkpoint before it"),
-            Self::Store(what) | Self::Silent { what, .. } => f.write_str(what),
+            Self::Store(what) | Self::Failed(what) | Self::Silent { what, .. } => f.write_str(what),
         }
     }
 }

@@ -9,6 +9,7 @@
 //! session    a ring that works: at the start, and again after every fault
 //! train      forward, backward, test                 -> Outcome
 //! reference  the same in one process
+//! serve      batches of requests through the ring, or through one process
 //! ```
 
 mod checkpoints;
@@ -30,6 +31,7 @@ mod record;
 mod reference;
 mod ring;
 mod secret;
+mod serve;
 mod session;
 mod setup;
 mod shunned;
@@ -44,4 +46,7 @@ pub use error::DesignerError;
 pub use prepare::{Prepared, Sources, prepare};
 pub use reference::run as run_reference;
 pub use secret::{load_or_make as load_or_make_secret, parse as parse_secret};
+pub use serve::{
+    ServeArgs, ServeReferenceArgs, run as run_serving, run_reference as run_serving_reference,
+};
 pub use train::{Training, run as run_training};

@@ -78,7 +78,7 @@ impl<'a> Mailbox<'a> {
         self.endpoint.send(lane, self.header(kind, step, micro_batch), payload);
     }
 
-    fn first_lane(&self) -> u32 {
+    pub(crate) fn first_lane(&self) -> u32 {
         self.ring.id(LaneRole::Forward, End::Designer, End::Layer(0))
     }
 

@@ -9,7 +9,7 @@ use mixnn_cluster::{Cluster, Reporter};
 use mixnn_crds::MixNNModel;
 use mixnn_designer::{
     DesignerError, Emitter, Prepared, Sources, Training, load_or_make_secret, prepare,
-    run_reference, run_training,
+    run_reference, run_serving, run_serving_reference, run_training,
 };
 use mixnn_events::{Event, Failed, Outcome, Reading};
 use mixnn_nn::OwnerSecret;
@@ -40,7 +40,8 @@ fn main() -> ExitCode {
     let mut emit = Emitter::new(std::io::stdout());
     let in_cluster = matches!(&cli.command, Command::Train(args) if args.cluster.is_some());
     match run(&cli.command, &mut emit) {
-        Ok(outcome) => emit.emit(&Event::Done(outcome)),
+        Ok(Some(outcome)) => emit.emit(&Event::Done(outcome)),
+        Ok(None) => {}
         Err(error) => {
             let (reason, message) = (error.reason().to_owned(), error.to_string());
             emit.emit(&Event::Failed(Failed { reason, message }));
@@ -57,19 +58,27 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn run(command: &Command, emit: &mut Emitter<std::io::Stdout>) -> Result<Outcome, DesignerError> {
+/// Gives what a training came to.
+fn run(
+    command: &Command,
+    emit: &mut Emitter<std::io::Stdout>,
+) -> Result<Option<Outcome>, DesignerError> {
     match command {
-        Command::Train(args) => train(args, emit),
+        Command::Train(args) => train(args, emit).map(Some),
+        Command::Serve(args) => {
+            let started = mixnn_node::start(&args.node)?;
+            let profile = mixnn_nn::profile::pin()?;
+            run_serving(args, profile, started, emit).map(|()| None)
+        }
+        Command::ServeReference(args) => {
+            alone(args.die_with_parent)?;
+            run_serving_reference(args, emit).map(|()| None)
+        }
         Command::Reference { model, die_with_parent } => {
-            mixnn_node::no_core_dumps()?;
-            if *die_with_parent {
-                mixnn_node::die_with_parent()?;
-            }
-            mixnn_node::init_logging(LogFormat::Text);
-            mixnn_nn::profile::pin()?;
+            alone(*die_with_parent)?;
             let owner = load_or_make_secret(&model.owner_secret)?;
             let prepared = model.prepare(mixnn_crds::parse_file(&model.file)?, owner, emit)?;
-            run_reference(&prepared, model.weights.as_ref(), emit)
+            run_reference(&prepared, model.weights.as_ref(), emit).map(Some)
         }
     }
 }
@@ -120,4 +129,15 @@ impl ModelArgs {
             Sources { file: &self.file, layers: self.layers.as_deref(), data: self.data.as_ref() };
         prepare(model.spec, sources, owner, &mut progress)
     }
+}
+
+/// What a process that is no node begins with.
+fn alone(die_with_parent: bool) -> Result<(), DesignerError> {
+    mixnn_node::no_core_dumps()?;
+    if die_with_parent {
+        mixnn_node::die_with_parent()?;
+    }
+    mixnn_node::init_logging(LogFormat::Text);
+    mixnn_nn::profile::pin()?;
+    Ok(())
 }

@@ -34,6 +34,38 @@ pub struct Sources<'a> {
     pub data: Option<&'a Place>,
 }
 
+/// A checked model without its data: what serving it begins with.
+pub(crate) struct Blueprint {
+    /// The model's name.
+    pub(crate) name: String,
+    pub(crate) model: Model,
+    pub(crate) relays: RelaysSpec,
+    pub(crate) owner: OwnerSecret,
+}
+
+/// Reads and checks a model. Its data are opened only if the file does not say what a sample is.
+pub(crate) fn blueprint(
+    sources: Sources<'_>,
+    owner: OwnerSecret,
+) -> Result<Blueprint, DesignerError> {
+    let parsed = mixnn_crds::parse_file(sources.file)?;
+    let mut spec = parsed.spec;
+    unseal(&mut spec, sources.layers)?;
+    let dataset = &spec.training.dataset;
+    let (sample, labels) = if let Some(declared) = mixnn_data::declared(dataset) {
+        declared
+    } else {
+        let place = mixnn_data::place_of(&spec.training, sources.data)?;
+        let data = Data::open(dataset, place.as_ref(), &mut |_| {})?;
+        (data.sample_shape()?, data.labels())
+    };
+    let model = Model::new(spec.layers, spec.training, &sample, &labels);
+    let file = sources.layers.unwrap_or(sources.file).display().to_string();
+    let model = model.map_err(|problems| DesignerError::Model { file, problems })?;
+    let name = parsed.metadata.name.unwrap_or_else(|| "model".to_owned());
+    Ok(Blueprint { name, model, relays: spec.relays, owner })
+}
+
 /// Reads and checks everything before anything is started; `progress` is told how far the data have
 /// been read.
 ///

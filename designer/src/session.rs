@@ -18,6 +18,7 @@ use crate::keeper::Keeper;
 use crate::mailbox::Mailbox;
 use crate::pool::Pool;
 use crate::record::Record;
+use crate::serve::Loaded;
 use crate::setup::{Setup, check_sizes};
 use crate::shunned::Shunned;
 use crate::{CheckpointSpec, DesignerError};
@@ -27,9 +28,10 @@ use mixnn_model::{Element, LossPlacement, Model};
 use mixnn_nn::OwnerSecret;
 use mixnn_node::{NodeArgs, Started};
 use mixnn_protocol::control::{Assignment, Command, Profile};
-use mixnn_protocol::{KeyPair, SystemRng};
+use mixnn_protocol::{KeyPair, NodeId, SystemRng};
 use mixnn_transport::{Endpoint, EndpointConfig, LaneId, Limits};
 use mixnn_vault::Checkpoint;
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 /// For pods and relays to register.
@@ -70,6 +72,20 @@ pub(crate) struct RingSpec<'a> {
     pub(crate) checkpoints: Option<CheckpointSpec>,
 }
 
+/// Weights that all layers are to hold, from elsewhere than the vault.
+pub(crate) struct Given {
+    pub(crate) version: Loaded,
+    /// The pods that have been given theirs.
+    pub(crate) held: HashSet<NodeId>,
+}
+
+impl Given {
+    /// No pod has been given any.
+    pub(crate) fn new(version: Loaded) -> Self {
+        Self { version, held: HashSet::new() }
+    }
+}
+
 /// A designer with its ring.
 pub(crate) struct Session<'a> {
     pub(crate) spec: &'a RingSpec<'a>,
@@ -77,6 +93,8 @@ pub(crate) struct Session<'a> {
     pub(crate) keeper: Option<Keeper>,
     /// The checkpoint whose states are being brought in.
     pub(crate) taking: Option<Checkpoint>,
+    /// What is served, if anything is: then layers hold this and nothing else.
+    pub(crate) given: Option<Given>,
     /// Tries since a step was committed.
     tries: u32,
     /// When the first of them began.
@@ -111,6 +129,7 @@ impl<'a> Session<'a> {
             mailbox: Mailbox::new(endpoint, events, pool, layers, relays.hops as usize),
             keeper,
             taking: None,
+            given: None,
             tries: 0,
             since: Instant::now(),
             silent: Vec::new(),
@@ -447,6 +466,9 @@ impl<'a> Session<'a> {
 
     /// The newest step that every layer can go back to by itself.
     fn agree(&self, committed: Option<u64>) -> u64 {
+        if let Some(given) = &self.given {
+            return given.version.number;
+        }
         let known = &self.mailbox.known;
         let Some(first) = known.first() else { return 0 };
         let everywhere = |step: &&u64| known.iter().all(|k| k.kept().contains(step));

@@ -34,6 +34,8 @@ pub enum Event {
     CheckpointFailed(CheckpointFailed),
     /// The training is done, its weights are written. What is left is to tell the pods to end.
     Trained(Outcome),
+    /// A version of the model answers requests.
+    Serving(Serving),
     /// All went well: the last line.
     Done(Outcome),
     /// It did not: the last line.
@@ -216,6 +218,18 @@ pub struct CheckpointFailed {
     pub step: u64,
     /// Why.
     pub message: String,
+}
+
+/// A version of the model answers requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Serving {
+    /// Where: `http://127.0.0.1:8000`.
+    pub url: String,
+    /// The model's name in requests.
+    pub model: String,
+    /// The version that answers.
+    pub version: u64,
 }
 
 /// The training goes on after a fault.

@@ -122,6 +122,25 @@ impl Reference {
         Ok(x)
     }
 
+    /// Takes up one state for each layer, in order, as a layer's export wrote it.
+    ///
+    /// # Errors
+    /// There are not as many as layers, or one of them is another layer's. The model is then as before.
+    pub fn import<'a>(
+        &mut self,
+        states: impl ExactSizeIterator<Item = &'a [u8]>,
+    ) -> Result<(), NnError> {
+        if states.len() != self.parts.len() {
+            let (found, layers) = (states.len(), self.parts.len());
+            return Err(NnError::State(format!("{found} states for {layers} layers")));
+        }
+        let read = |(part, bytes): (&Part, &[u8])| State::from_safetensors(bytes, &part.network);
+        let states: Vec<State> =
+            self.parts.iter().zip(states).map(read).collect::<Result<_, _>>()?;
+        self.parts.iter_mut().zip(states).for_each(|(part, state)| part.state = state);
+        Ok(())
+    }
+
     /// Keyed digest of all weights.
     ///
     /// # Errors

@@ -43,6 +43,8 @@ pub struct ModelInfo {
 pub struct Version {
     /// Its name: a number.
     pub name: String,
+    /// Whether it is the one that answers, now or once something has been repaired.
+    pub served: bool,
     /// Whether it answers now.
     pub ready: bool,
     /// Why not, if not.

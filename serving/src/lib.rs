@@ -11,6 +11,7 @@
 //!
 //! Nothing here knows what a model is made of, or where it runs.
 
+mod args;
 mod auth;
 mod backend;
 mod batcher;
@@ -30,6 +31,7 @@ mod service;
 mod tensor;
 mod tls;
 
+pub use args::FrontArgs;
 pub use auth::{Authenticator, Identity, TokenFile, TokenFileError};
 pub use backend::{Answer, Backend, BackendError, ModelInfo, TensorInfo, Version};
 pub use batcher::Batching;

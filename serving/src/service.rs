@@ -94,7 +94,7 @@ impl Service {
         let named = version.filter(|n| !n.is_empty());
         if named.is_some() {
             let version = self.version(named)?;
-            if !version.ready {
+            if !version.served {
                 let message =
                     format!("version '{}' is not served: {}", version.name, version.reason);
                 return Err(InferError::NotFound(message));

@@ -124,7 +124,7 @@ fn count(data: &Data) -> anyhow::Result<Vec<Class>> {
 }
 
 /// The data of a model; without one, IDX files of a place, or generated digits.
-fn open(args: &DataArgs) -> anyhow::Result<(DatasetSpec, Option<Place>, Data)> {
+pub fn open(args: &DataArgs) -> anyhow::Result<(DatasetSpec, Option<Place>, Data)> {
     let (spec, place) = match &args.file {
         Some(file) => {
             let training = mixnn_crds::parse_file(file)?.spec.training;

@@ -117,6 +117,17 @@ impl Children {
         running.map(|r| (r.name.as_str(), r.pid.as_raw_nonzero().get()))
     }
 
+    /// Asks a process to end, and waits for it so long.
+    pub async fn ask_to_end(&mut self, name: &str, within: Duration) {
+        let ours = |r: &&mut Running| r.name == name && !r.watch.is_finished();
+        let Some(running) = self.running.iter_mut().find(ours) else { return };
+        // Gone between the check and the signal: what was wanted.
+        let _ = kill_process(running.pid, Signal::TERM);
+        let _ = tokio::time::timeout(within, &mut running.watch).await;
+        // A handle that has been waited for must not be waited for again.
+        self.running.retain(|r| r.name != name || !r.watch.is_finished());
+    }
+
     /// Ends a process at once.
     pub fn kill(&self, name: &str) {
         for running in self.running.iter().filter(|r| r.name == name && !r.watch.is_finished()) {

@@ -38,7 +38,19 @@ impl RunFolder {
             (None, Some(path)) => path.clone(),
             (None, None) => next_free(model.name())?,
         };
-        private(&folder)?;
+        Self::open(&folder)
+    }
+
+    /// Makes a folder to serve from: the one that was asked for, or the next free `run/NAME-serve-N`.
+    pub fn for_serving(asked: Option<&Path>, model: &MixNNModel) -> anyhow::Result<Self> {
+        match asked {
+            Some(path) => Self::open(path),
+            None => Self::open(&next_free(&format!("{}-serve", model.name()))?),
+        }
+    }
+
+    fn open(folder: &Path) -> anyhow::Result<Self> {
+        private(folder)?;
         // Children are told absolute paths: they may not share this process's working folder.
         let folder = folder.canonicalize().with_context(|| folder.display().to_string())?;
         private(&folder.join("logs"))?;

@@ -4,6 +4,9 @@ mod children;
 mod fleet;
 mod folder;
 mod platform;
+mod serve;
+
+pub use serve::serve;
 
 use crate::args::{Format, ModelArgs, RunArgs};
 use crate::progress::Progress;
@@ -149,11 +152,30 @@ async fn distributed(
     folder: &RunFolder,
     children: &mut Children,
 ) -> anyhow::Result<Outcome> {
+    let mut fleet = fleet_of(model, folder, args.liveness, children).await?;
+    let mut flags: Vec<OsString> = vec!["train".into()];
+    flags.extend(model_flags(&args.model, folder, "model.safetensors")?);
+    flags.extend(["--stall".into(), args.stall.to_string().into()]);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    flags.extend(["--cores".into(), cores.to_string().into()]);
+    flags.extend(checkpoint_flags(args, folder)?);
+    let (send, events) = mpsc::channel(64);
+    let slot = Slot::new(NodeClass::Designer, binary("mixnn-designer")?, flags).with_events(send);
+    fleet.start(DESIGNER.to_owned(), slot, children)?;
+    follow_fleet(events, &mut fleet, children).await
+}
+
+/// The platform, and all nodes of a model but its designer.
+async fn fleet_of<'f>(
+    model: &MixNNModel,
+    folder: &'f RunFolder,
+    liveness: u64,
+    children: &mut Children,
+) -> anyhow::Result<Fleet<'f>> {
     let spec = &model.spec;
-    let (relay, layer, designer) =
-        (binary("mixnn-relay")?, binary("mixnn-layer")?, binary("mixnn-designer")?);
+    let (relay, layer) = (binary("mixnn-relay")?, binary("mixnn-layer")?);
     let platform = Platform::start(folder, spec.relays.suite).await?;
-    let mut fleet = Fleet::new(platform, folder, Duration::from_secs(args.liveness))?;
+    let mut fleet = Fleet::new(platform, folder, Duration::from_secs(liveness))?;
     for i in 1..=spec.relays.replicas {
         let slot = Slot::new(NodeClass::Relay, relay.clone(), Vec::new());
         fleet.start(format!("relay-{i}"), slot, children)?;
@@ -162,16 +184,7 @@ async fn distributed(
         let slot = Slot::new(NodeClass::Layer, layer.clone(), Vec::new());
         fleet.start(format!("layer-{i}"), slot, children)?;
     }
-    let mut flags: Vec<OsString> = vec!["train".into()];
-    flags.extend(model_flags(&args.model, folder, "model.safetensors")?);
-    flags.extend(["--stall".into(), args.stall.to_string().into()]);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    flags.extend(["--cores".into(), cores.to_string().into()]);
-    flags.extend(checkpoint_flags(args, folder)?);
-    let (send, events) = mpsc::channel(64);
-    let slot = Slot::new(NodeClass::Designer, designer, flags).with_events(send);
-    fleet.start(DESIGNER.to_owned(), slot, children)?;
-    follow_fleet(events, &mut fleet, children).await
+    Ok(fleet)
 }
 
 fn checkpoint_flags(args: &RunArgs, folder: &RunFolder) -> anyhow::Result<Vec<OsString>> {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, dead_code)]
 
 pub mod s3;
+pub mod served;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;

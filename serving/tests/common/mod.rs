@@ -71,7 +71,7 @@ impl Backend for Shared {
         let version = |name: &str| {
             let ready = *name == *ready;
             let reason = if ready { "" } else { "another version is served" };
-            Version { name: name.into(), ready, reason: reason.into() }
+            Version { name: name.into(), served: ready, ready, reason: reason.into() }
         };
         vec![version("1"), version("2")]
     }
