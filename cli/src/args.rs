@@ -276,7 +276,8 @@ pub struct TopologyArgs {
 #[command(after_help = "Examples:
   mixnn init                                                     asks
   mixnn init --yes                                               takes every default
-  mixnn init --dataset images --size 64 --classes 5 --out flowers.yaml")]
+  mixnn init --dataset images --size 64 --classes 5 --out flowers.yaml
+  mixnn init --dataset parquet --features area,rooms --task number --target price")]
 pub struct InitArgs {
     /// File to write
     #[arg(long, default_value = "model.yaml", value_name = "FILE")]
@@ -299,13 +300,16 @@ pub struct InitArgs {
     /// Number of classes
     #[arg(long)]
     pub classes: Option<u32>,
-    /// Side of the pictures, in pixels, a multiple of 4
+    /// Side of the pictures, in pixels, a multiple of 4; bytes of text that the model sees at once
     #[arg(long)]
     pub size: Option<u32>,
-    /// Columns of numbers in CSV files
+    /// Columns of numbers in CSV and Parquet files
     #[arg(long, value_delimiter = ',', value_name = "COLUMN,..")]
     pub features: Option<Vec<String>>,
-    /// Column of the class in CSV files
+    /// What to tell from them
+    #[arg(long, value_enum)]
+    pub task: Option<InitTask>,
+    /// Column of what is to be told
     #[arg(long, value_name = "COLUMN")]
     pub target: Option<String>,
     /// Passes over the training data
@@ -333,22 +337,42 @@ pub enum InitData {
     Images,
     /// A CSV file.
     Csv,
+    /// A Parquet file.
+    Parquet,
+    /// A text, of which the model tells the next byte.
+    Text,
 }
 
-impl std::fmt::Display for InitData {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.to_possible_value().as_ref().map_or("", |v| v.get_name()))
-    }
+/// What a model is to tell from columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum InitTask {
+    /// One of several classes.
+    Class,
+    /// A number.
+    Number,
 }
 
-impl std::str::FromStr for InitData {
-    type Err = &'static str;
+/// Text to and from the names that the command line has for it.
+macro_rules! by_name {
+    ($type:ty, $expected:literal) => {
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.to_possible_value().as_ref().map_or("", |v| v.get_name()))
+            }
+        }
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        <Self as ValueEnum>::from_str(text, true)
-            .map_err(|_| "it must be digits, idx, images or csv")
-    }
+        impl std::str::FromStr for $type {
+            type Err = &'static str;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                <Self as ValueEnum>::from_str(text, true).map_err(|_| $expected)
+            }
+        }
+    };
 }
+
+by_name!(InitData, "it must be digits, idx, images, csv, parquet or text");
+by_name!(InitTask, "it must be class or number");
 
 #[derive(Args)]
 #[command(after_help = "Example:\n  mixnn man --out ~/.local/share/man/man1")]

@@ -166,6 +166,20 @@ fn init_writes_valid_models_from_flags_and_answers() {
             "csv.yaml",
             &["--dataset", "csv", "--features", "a,b c", "--target", "yes", "--hops", "2"],
         ),
+        (
+            "parquet.yaml",
+            &[
+                "--dataset",
+                "parquet",
+                "--features",
+                "area,rooms",
+                "--task",
+                "number",
+                "--target",
+                "price",
+            ],
+        ),
+        ("text.yaml", &["--dataset", "text", "--size", "32"]),
     ] {
         let out = file(name);
         good(&[&["init", "--out", &out], flags].concat());
