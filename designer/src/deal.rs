@@ -4,7 +4,7 @@
 use crate::pool::{LayerPod, Place, Relay};
 use mixnn_protocol::lane::crossing;
 use mixnn_protocol::{NodeId, SystemRng, below};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// A pod in its place.
 pub(crate) struct Seat {
@@ -16,18 +16,20 @@ pub(crate) struct Seat {
 /// Which pod runs which layer, and which host has ever held which.
 pub(crate) struct Deal {
     seats: Vec<Option<Seat>>,
-    /// The layer that a host domain has seen. It never sees another one of this model.
-    seen: HashMap<String, usize>,
+    /// The layers that a host domain has seen, up to `per_host`. It never sees more of this model.
+    seen: HashMap<String, BTreeSet<usize>>,
+    per_host: usize,
     /// Pods that ran a layer under the designer before this one.
     expected: HashMap<NodeId, usize>,
 }
 
 impl Deal {
-    /// Nobody runs anything yet.
-    pub(crate) fn new(layers: usize) -> Self {
+    /// Nobody runs anything yet. A host domain sees `per_host` layers at most, ever.
+    pub(crate) fn new(layers: usize, per_host: usize) -> Self {
         Self {
             seats: (0..layers).map(|_| None).collect(),
             seen: HashMap::new(),
+            per_host,
             expected: HashMap::new(),
         }
     }
@@ -57,7 +59,7 @@ impl Deal {
 
     /// Seats a pod.
     pub(crate) fn seat_pod(&mut self, layer: usize, pod: LayerPod, sequence: u32) {
-        self.seen.insert(pod.place.host_domain.clone(), layer);
+        self.remember(pod.place.host_domain.clone(), layer);
         self.seats[layer] = Some(Seat { pod, sequence });
     }
 
@@ -68,12 +70,12 @@ impl Deal {
 
     /// A host domain has held this layer before.
     pub(crate) fn remember(&mut self, host_domain: String, layer: usize) {
-        self.seen.insert(host_domain, layer);
+        self.seen.entry(host_domain).or_default().insert(layer);
     }
 
     /// What hosts have seen.
-    pub(crate) fn seen(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.seen.iter().map(|(host, layer)| (host.as_str(), *layer))
+    pub(crate) const fn seen(&self) -> &HashMap<String, BTreeSet<usize>> {
+        &self.seen
     }
 
     fn seat_expected(&mut self, fresh: &mut Vec<LayerPod>) {
@@ -87,7 +89,7 @@ impl Deal {
     }
 
     /// Deals fresh pods to vacant layers, at random: first those whose host has held the layer
-    /// already, then those whose host has seen no layer. Takes the dealt ones out of `fresh`.
+    /// already, then those whose host may see one more. Takes the dealt ones out of `fresh`.
     pub(crate) fn fill(&mut self, fresh: &mut Vec<LayerPod>) {
         self.seat_expected(fresh);
         shuffle(fresh);
@@ -95,8 +97,14 @@ impl Deal {
         shuffle(&mut vacant);
         for again in [true, false] {
             vacant.retain(|&layer| {
-                let wanted = if again { Some(layer) } else { None };
-                let fits = |p: &LayerPod| self.seen.get(&p.place.host_domain).copied() == wanted;
+                let fits = |p: &LayerPod| {
+                    let seen = self.seen.get(&p.place.host_domain);
+                    if again {
+                        seen.is_some_and(|s| s.contains(&layer))
+                    } else {
+                        seen.map_or(0, BTreeSet::len) < self.per_host
+                    }
+                };
                 let Some(at) = fresh.iter().position(fits) else { return true };
                 let pod = fresh.swap_remove(at);
                 self.seat_pod(layer, pod, 0);
@@ -218,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_host_that_held_a_layer_never_gets_another() {
-        let mut deal = Deal::new(2);
+        let mut deal = Deal::new(2, 1);
         let mut fresh = vec![pod("a"), pod("b")];
         deal.fill(&mut fresh);
         assert!(deal.vacant().is_empty());
@@ -230,5 +238,15 @@ mod tests {
         deal.vacate(0);
         deal.fill(&mut fresh);
         assert_eq!(deal.vacant(), [1], "but it may have its own again");
+    }
+
+    #[test]
+    fn a_host_sees_as_many_layers_as_the_owner_allows() {
+        let mut deal = Deal::new(3, 2);
+        let mut fresh = vec![pod("a"), pod("a"), pod("a")];
+        deal.fill(&mut fresh);
+        assert_eq!((deal.vacant().len(), fresh.len()), (1, 1));
+        deal.fill(&mut vec![pod("b")]);
+        assert!(deal.vacant().is_empty());
     }
 }

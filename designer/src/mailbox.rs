@@ -50,13 +50,14 @@ impl<'a> Mailbox<'a> {
         events: Events,
         pool: Pool,
         layers: &'a [Layer],
+        deal: Deal,
         hops: usize,
     ) -> Self {
         Self {
             endpoint,
             events,
             ring: Ring::new(layers.len()),
-            deal: Deal::new(layers.len()),
+            deal,
             pool,
             layers,
             hops,

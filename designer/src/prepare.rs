@@ -17,6 +17,8 @@ pub struct Prepared {
     pub model: Model,
     /// What it asks of the relays.
     pub relays: RelaysSpec,
+    /// The most layers that one host may ever see.
+    pub layers_per_host: u32,
     /// What it learns from.
     pub data: Data,
     /// The owner's secret.
@@ -40,6 +42,8 @@ pub(crate) struct Blueprint {
     pub(crate) name: String,
     pub(crate) model: Model,
     pub(crate) relays: RelaysSpec,
+    /// The most layers that one host may ever see.
+    pub(crate) layers_per_host: u32,
     pub(crate) owner: OwnerSecret,
 }
 
@@ -63,7 +67,8 @@ pub(crate) fn blueprint(
     let file = sources.layers.unwrap_or(sources.file).display().to_string();
     let model = model.map_err(|problems| DesignerError::Model { file, problems })?;
     let name = parsed.metadata.name.unwrap_or_else(|| "model".to_owned());
-    Ok(Blueprint { name, model, relays: spec.relays, owner })
+    let layers_per_host = spec.placement.max_layers_per_host;
+    Ok(Blueprint { name, model, relays: spec.relays, layers_per_host, owner })
 }
 
 /// Reads and checks everything before anything is started; `progress` is told how far the data have
@@ -83,7 +88,8 @@ pub fn prepare(
     let model = Model::new(spec.layers, spec.training, &data.sample_shape()?, &data.labels());
     let file = sources.layers.unwrap_or(sources.file).display().to_string();
     let model = model.map_err(|problems| DesignerError::Model { file, problems })?;
-    let prepared = Prepared { model, relays: spec.relays, data, owner };
+    let layers_per_host = spec.placement.max_layers_per_host;
+    let prepared = Prepared { model, relays: spec.relays, layers_per_host, data, owner };
     if prepared.steps_per_epoch() == 0 {
         let (n, m) = (prepared.data.train.len(), prepared.micro_batches());
         let problem = format!("{n} training samples, fewer than the {m} of training.microBatches");

@@ -4,7 +4,7 @@ use crate::deal::Deal;
 use crate::pool::Pool;
 use mixnn_protocol::{ClaimKey, NodeId, Secret};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Claims that pods bear or may come to bear, and who holds or held which layer.
@@ -14,8 +14,8 @@ pub(crate) struct Record {
     claims: Vec<Seed>,
     /// Pods by id, and the layers that they run.
     seats: BTreeMap<NodeId, usize>,
-    /// Host domains, and the layer that each has seen.
-    seen: BTreeMap<String, usize>,
+    /// Host domains, and the layers that each has seen.
+    seen: BTreeMap<String, BTreeSet<usize>>,
 }
 
 /// The secret of a claim, hexadecimal.
@@ -31,7 +31,7 @@ impl Record {
         Self {
             claims: pool.claims.iter().chain(borne).map(seed).collect(),
             seats: deal.pods().map(|(layer, pod)| (pod.id, layer)).collect(),
-            seen: deal.seen().map(|(host, layer)| (host.to_owned(), layer)).collect(),
+            seen: deal.seen().clone().into_iter().collect(),
         }
     }
 
@@ -44,6 +44,8 @@ impl Record {
         };
         pool.claims.extend(self.claims.iter().filter_map(claim));
         self.seats.into_iter().for_each(|(id, layer)| deal.expect(id, layer));
-        self.seen.into_iter().for_each(|(host, layer)| deal.remember(host, layer));
+        for (host, layers) in self.seen {
+            layers.into_iter().for_each(|layer| deal.remember(host.clone(), layer));
+        }
     }
 }

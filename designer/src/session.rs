@@ -13,6 +13,7 @@
 //! Any of it may be interrupted by the next fault; then it begins again.
 
 use crate::cover::{CoverPlan, privacy};
+use crate::deal::Deal;
 use crate::fault::{Fault, Interrupt};
 use crate::keeper::Keeper;
 use crate::mailbox::Mailbox;
@@ -51,6 +52,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) struct RingSpec<'a> {
     pub(crate) model: &'a Model,
     pub(crate) relays: &'a RelaysSpec,
+    /// The most layers that one host may ever see.
+    pub(crate) layers_per_host: usize,
     pub(crate) owner: &'a OwnerSecret,
     /// How to register.
     pub(crate) args: &'a NodeArgs,
@@ -126,7 +129,14 @@ impl<'a> Session<'a> {
         };
         let mut session = Self {
             spec,
-            mailbox: Mailbox::new(endpoint, events, pool, layers, relays.hops as usize),
+            mailbox: Mailbox::new(
+                endpoint,
+                events,
+                pool,
+                layers,
+                Deal::new(layers.len(), spec.layers_per_host),
+                relays.hops as usize,
+            ),
             keeper,
             taking: None,
             given: None,

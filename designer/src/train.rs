@@ -51,6 +51,7 @@ impl<'a> Training<'a> {
         RingSpec {
             model: &prepared.model,
             relays: &prepared.relays,
+            layers_per_host: prepared.layers_per_host as usize,
             owner: &prepared.owner,
             args: self.args,
             profile: self.profile.clone(),

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kube::core::{Selector, SelectorExt};
 use mixnn_crds::MixNNHost;
-use mixnn_protocol::registration::{Registered, Registration};
+use mixnn_protocol::registration::{NodeClass, Registered, Registration};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -264,6 +264,15 @@ impl World {
         record.record.slots.iter().filter_map(of).collect()
     }
 
+    /// Registrations of a model's designers.
+    pub fn designers(&self, workload: &str) -> Vec<Arc<Kept>> {
+        let inner = self.read();
+        let its = |r: &&Arc<Kept>| {
+            r.workload == workload && r.registration.class == NodeClass::Designer
+        };
+        inner.registrations.values().filter(its).cloned().collect()
+    }
+
     /// Registrations whose pod no record names, and that are no designer's.
     pub fn stale_registrations(&self) -> Vec<String> {
         let inner = self.read();
@@ -272,7 +281,7 @@ impl World {
         let pods = inner
             .registrations
             .values()
-            .filter(|r| r.registration.class != mixnn_protocol::registration::NodeClass::Designer);
+            .filter(|r| r.registration.class != NodeClass::Designer);
         pods.filter(|r| !living.contains(&r.pod_uid)).map(|r| r.pod_uid.clone()).collect()
     }
 

@@ -180,6 +180,8 @@ async fn registration(world: &World, operator: &Running, pods: &[Pod], designer:
     relays.register(NodeClass::Relay, URL, keys().public()).await.unwrap();
     let newer = owner.directory_after(before.version).await.unwrap();
     assert_eq!((before.nodes.len(), newer.nodes.len()), (2, 3), "told of the relay");
+    let reachable = relays.directory().await.unwrap().nodes.len();
+    assert_eq!(reachable, 4, "a relay reaches the layers, the relay, and the designer");
 
     the_head_is_swapped(&owner).await;
     // The designer's process starts again in its pod.

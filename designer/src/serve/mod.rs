@@ -216,11 +216,12 @@ pub fn run<W: Write>(
     let blueprint = args.served.blueprint()?;
     let catalogue = Catalogue::default();
     let (first, versions) = versions(&blueprint, &args.served.source()?, &catalogue)?;
-    let Blueprint { name, model, relays, owner } = &*blueprint;
+    let Blueprint { name, model, relays, layers_per_host, owner } = &*blueprint;
     let batching = args.front.batching();
     let spec = RingSpec {
         model,
         relays,
+        layers_per_host: *layers_per_host as usize,
         owner,
         args: &args.node,
         profile,

@@ -207,9 +207,14 @@ impl ClusterRegistry {
         };
         let sees = |role: Role| identity.class != NodeClass::Layer || role == Role::Relay;
         let members = members(&self.context, workload, self.uses_shared(workload));
-        let seen = members.iter().filter(|(role, _)| sees(*role));
-        let mut nodes: Vec<_> =
-            seen.map(|(_, kept)| entry(kept, identity.class == NodeClass::Designer)).collect();
+        let mut seen: Vec<_> =
+            members.into_iter().filter(|(role, _)| sees(*role)).map(|(_, kept)| kept).collect();
+        if identity.class == NodeClass::Relay {
+            // Lanes begin and end at the designer.
+            seen.extend(designers(&self.context, workload));
+        }
+        let detailed = identity.class == NodeClass::Designer;
+        let mut nodes: Vec<_> = seen.iter().map(|kept| entry(kept, detailed)).collect();
         nodes.sort_by_key(|n| n.id);
         let version = version(&nodes);
         Ok(Directory { epoch: EPOCH, version, nodes })
@@ -337,15 +342,29 @@ fn entry(kept: &Kept, detailed: bool) -> DirectoryEntry {
 fn members(context: &Context, workload: &str, shared: bool) -> Vec<(Role, Arc<Kept>)> {
     let mut all = context.world.registrations(workload);
     if workload == WorkloadRef::SHARED {
-        let uses = |r: &Arc<crate::record::Record>| {
-            !r.workload.is_shared() && r.slots.iter().all(|s| s.role == Role::Layer)
-        };
-        let users = context.world.records().into_iter().filter(uses);
+        let users = users_of_the_pool(context);
         all.extend(users.flat_map(|r| context.world.registrations(&r.workload.uid)));
     } else if shared {
         all.extend(context.world.registrations(WorkloadRef::SHARED));
     }
     all
+}
+
+/// Models that use the shared pool of relays.
+fn users_of_the_pool(context: &Context) -> impl Iterator<Item = Arc<crate::record::Record>> {
+    let uses = |r: &Arc<crate::record::Record>| {
+        !r.workload.is_shared() && r.slots.iter().all(|s| s.role == Role::Layer)
+    };
+    context.world.records().into_iter().filter(uses)
+}
+
+/// Designers that relays of a workload must reach. One that was replaced is still named: its term fences it.
+fn designers(context: &Context, workload: &str) -> Vec<Arc<Kept>> {
+    if workload == WorkloadRef::SHARED {
+        let users = users_of_the_pool(context);
+        return users.flat_map(|r| context.world.designers(&r.workload.uid)).collect();
+    }
+    context.world.designers(workload)
 }
 
 /// The directory of a model, for its owner's namespace: its pods and its relays, in the order of ids.
