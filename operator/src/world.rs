@@ -267,9 +267,8 @@ impl World {
     /// Registrations of a model's designers.
     pub fn designers(&self, workload: &str) -> Vec<Arc<Kept>> {
         let inner = self.read();
-        let its = |r: &&Arc<Kept>| {
-            r.workload == workload && r.registration.class == NodeClass::Designer
-        };
+        let its =
+            |r: &&Arc<Kept>| r.workload == workload && r.registration.class == NodeClass::Designer;
         inner.registrations.values().filter(its).cloned().collect()
     }
 
@@ -278,10 +277,8 @@ impl World {
         let inner = self.read();
         let slots = inner.records.values().flat_map(|v| v.record.slots.iter());
         let living: HashSet<&String> = slots.filter_map(|s| s.uid.as_ref()).collect();
-        let pods = inner
-            .registrations
-            .values()
-            .filter(|r| r.registration.class != NodeClass::Designer);
+        let pods =
+            inner.registrations.values().filter(|r| r.registration.class != NodeClass::Designer);
         pods.filter(|r| !living.contains(&r.pod_uid)).map(|r| r.pod_uid.clone()).collect()
     }
 
