@@ -89,6 +89,31 @@ node() { # NAME: a process tree with namespaces of its own, and a wire to the br
     ip route add "$(node_pods "$1")" via "$(node_ip "$1")"
 }
 
+# Volumes to claim. All nodes see the same disk, so a claim can follow its pod, as with network storage.
+volumes() {
+    kubectl apply -f - <<EOF
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: local, annotations: {storageclass.kubernetes.io/is-default-class: "true"}}
+provisioner: kubernetes.io/no-provisioner
+volumeBindingMode: WaitForFirstConsumer
+EOF
+    for i in 1 2 3 4; do
+        # The group that pods of MixNN have: the kubelet changes no owner of such a volume.
+        install -d -m 2770 -g 65532 "$state/volumes/$i"
+        kubectl apply -f - <<EOF
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: volume-$i}
+spec:
+  storageClassName: local
+  capacity: {storage: 1Gi}
+  accessModes: [ReadWriteOnce]
+  hostPath: {path: $state/volumes/$i, type: Directory}
+EOF
+    done
+}
+
 ready() {
     for node in $nodes; do
         await 60 "node $node to register" kubectl get node "$node"
@@ -98,6 +123,7 @@ ready() {
     # Tests reach ClusterIPs through the first node's rules.
     ip route add $services via "$(node_ip "${nodes%% *}")"
     kubectl apply -f "$here/coredns.yaml"
+    volumes
     await 60 "DNS" kubectl -n kube-system rollout status deployment/coredns --timeout=1s
     touch "$state/ready"
 }

@@ -1,0 +1,135 @@
+//! A model in the owner's namespace.
+
+use crate::OWNER;
+use crate::kube::{apply, field, get, kubectl, try_run, until};
+use serde_json::{Value, json};
+
+/// Samples: enough steps for every disturbance.
+const SAMPLES: u64 = 6000;
+const BATCH: u64 = 64;
+
+/// What a training came to.
+pub struct Outcome {
+    /// Keyed digest of the weights.
+    pub digest: String,
+    /// Median.
+    pub step_ms: f64,
+}
+
+/// `examples/lenet5.yaml`, on fewer samples, in pods that fit a small machine.
+pub fn manifest(name: &str) -> Value {
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/lenet5.yaml"));
+    // kubectl reads YAML; nothing is sent.
+    let text = crate::kube::run(
+        "kubectl",
+        &["create", "--dry-run=client", "--validate=false", "-o", "json", "-f", "-"],
+        &text.unwrap(),
+    );
+    let mut model: Value = serde_json::from_str(&text).unwrap();
+    model["metadata"] = json!({"name": name, "namespace": OWNER});
+    let spec = &mut model["spec"];
+    spec["training"]["dataset"]["digits"] = json!({"train": SAMPLES, "test": 500});
+    spec["training"]["seedFrom"] =
+        json!({"secretKeyRef": {"name": "owner-secret", "key": "owner-secret"}});
+    spec["podClasses"] =
+        json!({"standard": {"resources": {"limits": {"cpu": "200m", "memory": "512Mi"}}}});
+    // Five layers on four hosts, and room for a replacement.
+    spec["placement"] = json!({"maxLayersPerHost": 2});
+    spec["checkpoints"] =
+        json!({"everySteps": 20, "store": {"persistentVolumeClaim": {"claimName": name}}});
+    model
+}
+
+/// 64 hexadecimal digits, as a Secret of the owner's too.
+pub fn owner_secret() -> String {
+    let secret = std::fs::read_to_string("/proc/sys/kernel/random/uuid")
+        .unwrap()
+        .replace(['-', '\n'], "")
+        .repeat(2);
+    apply(
+        &json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "owner-secret", "namespace": OWNER},
+            "stringData": {"owner-secret": secret}})
+        .to_string(),
+    );
+    secret
+}
+
+/// A model that was applied.
+pub struct Model {
+    name: String,
+}
+
+impl Model {
+    /// Applies it, with a volume for its checkpoints.
+    pub fn apply(name: &str) -> Self {
+        let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": OWNER},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+        apply(&claim.to_string());
+        apply(&manifest(name).to_string());
+        Self { name: name.to_owned() }
+    }
+
+    fn object(&self) -> Value {
+        get(&["mixnn", &self.name, "-n", OWNER])
+    }
+
+    /// Its uid.
+    pub fn uid(&self) -> String {
+        field(&self.object(), "/metadata/uid").to_owned()
+    }
+
+    /// Name of the designer's pod.
+    pub fn designer(&self) -> String {
+        format!("{}-designer-0", self.name)
+    }
+
+    /// A text of its status.
+    pub fn status(&self, pointer: &str) -> String {
+        field(&self.object()["status"], pointer).to_owned()
+    }
+
+    /// Steps that were committed, as its status says.
+    pub fn step(&self) -> i64 {
+        self.object().pointer("/status/training/step").and_then(Value::as_i64).unwrap_or(0)
+    }
+
+    /// Steps in all.
+    pub fn steps(&self) -> i64 {
+        (3 * SAMPLES.div_ceil(BATCH)) as i64
+    }
+
+    /// Waits until so many steps were committed; gives how many were.
+    pub fn reach(&self, step: i64) -> i64 {
+        until(&format!("step {step}"), || {
+            Some(self.step()).filter(|s| *s >= step.min(self.steps()))
+        })
+    }
+
+    /// Waits until a condition is true.
+    pub fn condition(&self, condition: &str) {
+        until(&format!("{condition} of {}", self.name), || {
+            let object = self.object();
+            let all = object.pointer("/status/conditions")?.as_array()?;
+            all.iter().find(|c| c["type"] == condition && c["status"] == "True").map(|_| ())
+        });
+    }
+
+    /// Waits until it is trained; gives what its designer said last. The designer's pod is gone soon after.
+    pub fn outcome(&self) -> Outcome {
+        let lines = kubectl(&["-n", OWNER, "logs", "--follow", &self.designer()]);
+        self.condition("Trained");
+        let mut said = lines.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
+        let done =
+            said.rfind(|l| l["event"] == "done").expect("the designer's log ends with its outcome");
+        let digest = field(&done, "/digest").to_owned();
+        assert_eq!(digest, self.status("/training/digest"));
+        Outcome { digest, step_ms: done["medianStepMs"].as_f64().unwrap() }
+    }
+
+    /// Deletes it. Its volume and its secret are the owner's.
+    pub fn delete(&self) {
+        kubectl(&["-n", OWNER, "delete", "mixnn", &self.name]);
+        assert!(try_run("kubectl", &["-n", OWNER, "get", "mixnn", &self.name], "").is_err());
+    }
+}
