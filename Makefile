@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 FILE ?= examples/lenet5.yaml
 
-.PHONY: help setup kube build run test soak lint privacy generate clean
+.PHONY: help setup kube build images run test e2e soak lint privacy generate clean
 
 help: ## list of targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -14,8 +14,8 @@ help: ## list of targets
 setup: ## fetch libtorch (once, 526 MB) into ~/.cache/mixnn
 	@scripts/libtorch.sh
 
-kube: ## build the Kubernetes control plane for the operator's tests (once, 10 minutes) into ~/.cache/mixnn
-	@scripts/kube-assets.sh >/dev/null || [ $$? = 3 ]
+kube: ## build Kubernetes and Helm for tests (once, 15 minutes) into ~/.cache/mixnn
+	@scripts/kube-assets.sh --nodes >/dev/null || [ $$? = 3 ]
 
 build: setup ## the binaries, optimised, in target/release
 	cargo build --release --locked
@@ -27,6 +27,14 @@ test: lint kube ## all tests
 	cargo build --workspace --locked
 	@scripts/kube-assets.sh --path >/dev/null 2>&1 && export MIXNN_NEED_CLUSTER=1; cargo test --workspace --locked
 	@scripts/kube-assets.sh --path >/dev/null || echo "SKIPPED: the operator's tests on a real API server (make kube says why)" >&2
+	@e2e/run.sh || [ $$? = 3 ]
+
+e2e: setup kube ## the whole on a real Kubernetes of two nodes on this machine (root, Debian 12)
+	cargo build --workspace --locked
+	e2e/run.sh
+
+images: build ## the images with buildah, into target/images (root, Debian 12)
+	docker/build.sh target/images release
 
 soak: setup ## kill processes at random, FAULTS times (1000), and compare the bits
 	cargo build --workspace --locked
@@ -39,8 +47,8 @@ lint: setup ## format and clippy, without warnings
 privacy: ## attack lanes with and without cover; writes docs/privacy.json, .svg and the tables of .md
 	cargo run --release --locked -p mixnn-lab -- --out docs/privacy.json --picture docs/privacy.svg --page docs/privacy.md
 
-generate: ## write again what is generated: the CRDs in crds/
-	MIXNN_GENERATE=1 cargo test -p mixnn-crds --test crd
+generate: ## write again what is generated: the CRDs in crds/, what the chart has of them, how it renders
+	MIXNN_GENERATE=1 cargo test --workspace --locked --test crd --test chart
 
 clean: ## remove what was built; libtorch stays in ~/.cache/mixnn
 	cargo clean

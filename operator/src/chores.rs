@@ -110,8 +110,8 @@ fn refusal(models: &[DeserializeGuard<MixNNModel>]) -> String {
     let names: Vec<_> = models.iter().take(NAMED).map(name).collect();
     let rest = if models.len() > NAMED { " and more" } else { "" };
     format!(
-        "there are MixNNModels: {}{rest}. Delete them first; or set uninstall.force=true by helm upgrade, which \
-         lets helm uninstall delete them; or helm uninstall --no-hooks, which leaves their pods running",
-        names.join(", ")
+        "there are MixNNModels: {names}{rest}. Delete them first; or let helm uninstall delete them: helm rollback, \
+         helm upgrade with uninstall.force=true, helm uninstall; or helm uninstall --no-hooks, which leaves their pods running",
+        names = names.join(", ")
     )
 }

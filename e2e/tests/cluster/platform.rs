@@ -61,8 +61,12 @@ impl Platform {
         try_run("helm", &["uninstall", "mixnn", "-n", PLATFORM, "--timeout", "180s"], "")
     }
 
-    /// Lets it delete the models. What they ran in is gone after it; the CRDs stay.
+    /// Lets it delete the models, after it was refused. What they ran in is gone after it; the CRDs stay.
     pub fn uninstall_by_force(&self) {
+        let history = run("helm", &["history", "mixnn", "-n", PLATFORM, "-o", "json"], "");
+        let history: Value = serde_json::from_str(&history).unwrap();
+        let last = history.as_array().unwrap().last().unwrap()["revision"].to_string();
+        run("helm", &["rollback", "mixnn", &last, "-n", PLATFORM, "--wait"], "");
         self.helm("upgrade", &["--set", "uninstall.force=true"]);
         self.uninstall().unwrap();
         assert!(get(&["mixnn", "-A"])["items"].as_array().unwrap().is_empty());
