@@ -56,11 +56,6 @@ impl Platform {
         self.helm("upgrade", &["--set", "logLevel=debug"]);
     }
 
-    /// `helm uninstall`, or why not.
-    pub fn uninstall(&self) -> Result<String, String> {
-        try_run("helm", &["uninstall", "mixnn", "-n", PLATFORM, "--timeout", "180s"], "")
-    }
-
     /// Lets it delete the models, after it was refused. What they ran in is gone after it; the CRDs stay.
     pub fn uninstall_by_force(&self) {
         let history = run("helm", &["history", "mixnn", "-n", PLATFORM, "-o", "json"], "");
@@ -68,23 +63,27 @@ impl Platform {
         let last = history.as_array().unwrap().last().unwrap()["revision"].to_string();
         run("helm", &["rollback", "mixnn", &last, "-n", PLATFORM, "--wait"], "");
         self.helm("upgrade", &["--set", "uninstall.force=true"]);
-        self.uninstall().unwrap();
+        uninstall().unwrap();
         assert!(get(&["mixnn", "-A"])["items"].as_array().unwrap().is_empty());
         assert_eq!(get(&["deployments", "-n", PLATFORM])["items"], json!([]));
     }
+}
 
-    /// Deletes the operator's pod that leads; another one takes over.
-    pub fn delete_leader(&self) {
-        let leader = || {
-            field(&get(&["lease", "mixnn-operator", "-n", PLATFORM]), "/spec/holderIdentity")
-                .to_owned()
-        };
-        let before = leader();
-        kubectl(&["-n", PLATFORM, "delete", "pod", &before, "--wait=false"]);
-        until("another operator to lead", || {
-            Some(leader()).filter(|now| !now.is_empty() && *now != before)
-        });
-    }
+/// `helm uninstall`, or why not.
+pub fn uninstall() -> Result<String, String> {
+    try_run("helm", &["uninstall", "mixnn", "-n", PLATFORM, "--timeout", "180s"], "")
+}
+
+/// Deletes the operator's pod that leads; another one takes over.
+pub fn delete_leader() {
+    let leader = || {
+        field(&get(&["lease", "mixnn-operator", "-n", PLATFORM]), "/spec/holderIdentity").to_owned()
+    };
+    let before = leader();
+    kubectl(&["-n", PLATFORM, "delete", "pod", &before, "--wait=false"]);
+    until("another operator to lead", || {
+        Some(leader()).filter(|now| !now.is_empty() && *now != before)
+    });
 }
 
 fn namespace(name: &str, labels: &Value) -> Value {
