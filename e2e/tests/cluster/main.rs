@@ -73,7 +73,7 @@ fn disturbed(model: &Model, platform: &Platform) -> String {
     model.condition("Scheduled");
     for (what, disturb) in DISTURBANCES {
         let step = model.reach(model.step() + 10);
-        assert!(step < model.steps(), "the training is over before {what}: it is too short");
+        assert!(step < model::steps(), "the training is over before {what}: it is too short");
         let began = Instant::now();
         disturb(model, platform);
         model.reach(step + 20);

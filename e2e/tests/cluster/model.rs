@@ -9,6 +9,11 @@ const SAMPLES: u64 = 6000;
 const EPOCHS: u64 = 8;
 const BATCH: u64 = 64;
 
+/// Steps in all.
+pub const fn steps() -> i64 {
+    (EPOCHS * SAMPLES.div_ceil(BATCH)).cast_signed()
+}
+
 /// What a training came to.
 pub struct Outcome {
     /// Keyed digest of the weights.
@@ -96,22 +101,15 @@ impl Model {
         let log = try_run("kubectl", &["-n", OWNER, "logs", "--tail=5", &self.designer()], "");
         let log = log.unwrap_or_default();
         let said = log.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
-        let step = said.filter_map(|l| l["step"].as_i64()).last();
+        let step = said.filter_map(|l| l["step"].as_i64()).next_back();
         step.unwrap_or_else(|| {
             self.object().pointer("/status/training/step").and_then(Value::as_i64).unwrap_or(0)
         })
     }
 
-    /// Steps in all.
-    pub fn steps(&self) -> i64 {
-        (EPOCHS * SAMPLES.div_ceil(BATCH)) as i64
-    }
-
     /// Waits until so many steps were committed; gives how many were.
     pub fn reach(&self, step: i64) -> i64 {
-        until(&format!("step {step}"), || {
-            Some(self.step()).filter(|s| *s >= step.min(self.steps()))
-        })
+        until(&format!("step {step}"), || Some(self.step()).filter(|s| *s >= step.min(steps())))
     }
 
     /// Waits until a condition is true.
