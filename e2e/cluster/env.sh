@@ -1,4 +1,5 @@
 # Where things are, for the scripts beside it.
+# shellcheck shell=bash disable=SC2034
 #
 # One cluster a machine. Everything it writes is in $state; every process's log in $logs.
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
