@@ -23,7 +23,7 @@ if ! lack=$(e2e/cluster/needs.sh --install); then
     {
         echo "################################################################################"
         echo "# SKIPPED: the end-to-end test on a real cluster. This machine lacks:"
-        echo "$lack" | sed 's/^/#   /'
+        printf '#   %s\n' "${lack//$'\n'/$'\n#   '}"
         echo "################################################################################"
     } >&2
     exit 3

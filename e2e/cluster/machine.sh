@@ -58,7 +58,7 @@ control_plane() {
     local pki=$state/pki
     start etcd etcd --data-dir="$state/etcd" --unsafe-no-fsync --log-level=warn \
         --listen-client-urls=http://127.0.0.1:2379 --advertise-client-urls=http://127.0.0.1:2379 --listen-peer-urls=http://127.0.0.1:2380
-    start apiserver kube-apiserver --etcd-servers=http://127.0.0.1:2379 --bind-address=$gateway --advertise-address=$gateway --secure-port=6443 \
+    start apiserver kube-apiserver --etcd-servers=http://127.0.0.1:2379 --bind-address="$gateway" --advertise-address="$gateway" --secure-port=6443 \
         --tls-cert-file="$pki/apiserver.crt" --tls-private-key-file="$pki/apiserver.key" --client-ca-file="$pki/ca.crt" \
         --service-cluster-ip-range=$services --service-account-issuer=https://kubernetes.default.svc \
         --service-account-key-file="$pki/accounts.key" --service-account-signing-key-file="$pki/accounts.key" \

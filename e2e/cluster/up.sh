@@ -21,7 +21,8 @@ for name in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oo
 done >"$state/sysctls"
 
 for controller in /sys/fs/cgroup/*/; do
-    [ -e "$controller/cgroup.procs" ] && [ ! -e "$controller/cgroup.controllers" ] || continue
+    # Not v2's, where a machine has both.
+    if [ ! -e "$controller/cgroup.procs" ] || [ -e "$controller/cgroup.controllers" ]; then continue; fi
     for node in $nodes; do
         mkdir -p "$controller/mixnn-$node"
         # A new cpuset is empty, and takes no process.
