@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 FILE ?= examples/lenet5.yaml
 
-.PHONY: help setup kube build images run test e2e soak lint privacy generate clean
+.PHONY: help setup kube build images run test e2e soak lint bench-serving privacy generate clean
 
 help: ## list of targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -43,6 +43,10 @@ soak: setup ## kill processes at random, FAULTS times (1000), and compare the bi
 lint: setup ## format and clippy, without warnings
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+bench-serving: build ## how fast FILE is served over relays, against one process (1, 8, 64 clients; a few minutes)
+	cargo build --release --locked -p mixnn-serving --example load
+	@scripts/bench-serving.sh $(FILE)
 
 privacy: ## attack lanes with and without cover; writes docs/privacy.json, .svg and the tables of .md
 	cargo run --release --locked -p mixnn-lab -- --out docs/privacy.json --picture docs/privacy.svg --page docs/privacy.md

@@ -48,6 +48,12 @@ pub enum Command {
     Serve(ServeArgs),
     /// Ask a served model for answers to samples of its data
     Predict(PredictArgs),
+    /// Make a run that begins with weights from a safetensors file, to go on with by run --resume
+    Import(ImportArgs),
+    /// Write the weights of a run's checkpoint as a safetensors file under PyTorch's names
+    Export(ExportArgs),
+    /// Write a model's file as far as a safetensors file tells it, and say what it does not
+    Convert(ConvertArgs),
     /// Check models' files: everything that is wrong, with line and column
     #[command(alias = "check")]
     Validate(ValidateArgs),
@@ -109,6 +115,12 @@ pub struct RunArgs {
     /// Seconds without an answer before a process is taken for frozen, ended and replaced
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub liveness: u64,
+    /// Begin with these weights (safetensors under PyTorch's names) in place of drawn ones
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    pub weights: Option<PathBuf>,
+    /// Rewrite the names of the tensors of --weights: conv1=conv1.0
+    #[arg(long, value_name = "OLD=NEW", requires = "weights")]
+    pub rename: Vec<String>,
     /// Go on with the run in this folder from its newest checkpoint. Relays and hops may differ
     #[arg(long, value_name = "DIR", conflicts_with = "run_dir")]
     pub resume: Option<PathBuf>,
@@ -175,6 +187,66 @@ pub struct ServeArgs {
     /// Seconds without an answer before a process is taken for frozen, ended and replaced
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub liveness: u64,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  mixnn import -f model.yaml --weights pretrained.safetensors
+  mixnn import -f model.yaml --weights state.safetensors --rename conv1=conv1.0 --rename fc=fc.1
+  mixnn run --resume run/model-1 -f model.yaml")]
+pub struct ImportArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The weights: every tensor of the model under PyTorch's names, and no other
+    #[arg(long, value_name = "FILE")]
+    pub weights: PathBuf,
+    /// Rewrite the names of tensors: OLD is a whole name, or a prefix that ends at a dot
+    #[arg(long, value_name = "OLD=NEW")]
+    pub rename: Vec<String>,
+    /// Where to keep the checkpoint, if not in the run's folder
+    #[arg(long, value_name = "STORE")]
+    pub checkpoints: Option<Place>,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example:
+  mixnn export run/lenet5-1 --out lenet5.safetensors
+  python3 -c \"from safetensors.torch import load_file; model.load_state_dict(load_file('lenet5.safetensors'))\"")]
+pub struct ExportArgs {
+    /// Folder of the run
+    pub run: PathBuf,
+    /// Where to write the weights: a file, or s3://, gs:// or az:// with bucket and name
+    #[arg(long, value_name = "FILE")]
+    pub out: Place,
+    /// Which checkpoint [default: the newest]
+    #[arg(long, value_name = "NUMBER")]
+    pub number: Option<u64>,
+    /// Where the checkpoints are kept, if not in the run's folder
+    #[arg(long, value_name = "STORE")]
+    pub checkpoints: Option<Place>,
+    /// File of the owner's checkpoint keys, if not in the run's folder
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint_key: Option<PathBuf>,
+    /// File of the owner's secret, if not in the run's folder
+    #[arg(long, value_name = "FILE")]
+    pub owner_secret: Option<PathBuf>,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example:\n  mixnn convert resnet.safetensors --out resnet.yaml
+
+A file of weights says nothing of activations, pooling, strides or the order of layers: the result is to
+be filled in by a person. Of a program saved by torch.export, convert its weights:
+  safetensors.torch.save_file(torch.export.load('p.pt2').state_dict, 'p.safetensors')")]
+pub struct ConvertArgs {
+    /// The safetensors file
+    pub file: PathBuf,
+    /// File to write [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub force: bool,
 }
 
 #[derive(Args)]

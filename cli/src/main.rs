@@ -2,6 +2,7 @@
 
 mod args;
 mod checkpoints;
+mod convert;
 mod data;
 mod init;
 mod man;
@@ -38,6 +39,9 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Reference(args) => in_runtime(run::reference(args)),
         Command::Serve(args) => in_runtime(run::serve(args)),
         Command::Predict(args) => predict::predict(&args).map(|()| ExitCode::SUCCESS),
+        Command::Import(args) => in_runtime(run::import(args)),
+        Command::Export(args) => in_runtime(run::export(args)),
+        Command::Convert(args) => convert::convert(&args).map(|()| ExitCode::SUCCESS),
         Command::Validate(args) => validate::validate(&args)
             .map(|valid| if valid { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         Command::Topology(args) => topology::topology(&args).map(|()| ExitCode::SUCCESS),

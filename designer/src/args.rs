@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Args, Subcommand};
-use mixnn_designer::{ServeArgs, ServeReferenceArgs};
+use mixnn_designer::{ExportArgs, ImportArgs, ServeArgs, ServeReferenceArgs};
 use mixnn_node::NodeArgs;
 use mixnn_place::Place;
 use std::path::PathBuf;
@@ -15,10 +15,17 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// Serve the same in this one process.
     ServeReference(Box<ServeReferenceArgs>),
+    /// Make a checkpoint that a training begins with, from a file of weights.
+    Import(Box<ImportArgs>),
+    /// Write the weights of a checkpoint as one safetensors file.
+    Export(Box<ExportArgs>),
     /// Train the same in this one process.
     Reference {
         #[command(flatten)]
         model: Box<ModelArgs>,
+        /// Weights to begin with (safetensors), if not those that the owner's secret gives.
+        #[arg(long, value_name = "FILE")]
+        initial: Option<PathBuf>,
         /// End as soon as the process that started this one ends.
         #[arg(long, env = "MIXNN_DIE_WITH_PARENT")]
         die_with_parent: bool,

@@ -11,7 +11,8 @@ use mixnn_events::{CheckpointFailed, Checkpointed, Event};
 use mixnn_model::Model;
 use mixnn_nn::{OwnerSecret, model_digest};
 use mixnn_place::Place;
-use mixnn_protocol::control::{Command, PART};
+use mixnn_protocol::Suite;
+use mixnn_protocol::control::{Command, PART, Profile};
 use mixnn_vault::{Checkpoint, Keys, Manifest, ShardEntry};
 use std::io::Write;
 use std::sync::Arc;
@@ -45,6 +46,28 @@ pub(crate) fn fingerprint(model: &Model, owner: &OwnerSecret) -> String {
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text);
     let hash: [u8; 32] = hash.as_ref().try_into().unwrap_or_default();
     hex::encode(model_digest(owner, [&hash]))
+}
+
+/// What is to be known of a checkpoint of this model, but for when it is taken.
+pub(crate) fn blank_manifest(model: &Model, owner: &OwnerSecret, profile: Profile) -> Manifest {
+    let entry = |layer: &mixnn_model::Layer| ShardEntry {
+        layer: layer.spec.name.clone(),
+        object: String::new(),
+        bytes: 0,
+        sha256: String::new(),
+    };
+    Manifest {
+        number: 0,
+        term: 0,
+        step: 0,
+        model: fingerprint(model, owner),
+        profile,
+        suite: Suite::XWing,
+        salt: String::new(),
+        written: 0,
+        imported: false,
+        layers: model.layers().iter().map(entry).collect(),
+    }
 }
 
 impl Session<'_> {
@@ -98,22 +121,12 @@ impl Session<'_> {
 
     fn begin(&mut self, step: u64) -> Result<(), DesignerError> {
         let layers = self.spec.model.layers();
-        let entry = |layer: &mixnn_model::Layer| ShardEntry {
-            layer: layer.spec.name.clone(),
-            object: String::new(),
-            bytes: 0,
-            sha256: String::new(),
-        };
         let manifest = Manifest {
-            number: 0,
             term: self.mailbox.pool.head.term,
             step,
-            model: fingerprint(self.spec.model, self.spec.owner),
-            profile: self.spec.profile.clone(),
+            imported: self.imported,
             suite: self.spec.args.suite.into(),
-            salt: String::new(),
-            written: 0,
-            layers: layers.iter().map(entry).collect(),
+            ..blank_manifest(self.spec.model, self.spec.owner, self.spec.profile.clone())
         };
         let Some(keeper) = &mut self.keeper else { return Ok(()) };
         let checkpoint = keeper.begin(manifest);

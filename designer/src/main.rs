@@ -8,8 +8,8 @@ use clap::Parser;
 use mixnn_cluster::{Cluster, Reporter};
 use mixnn_crds::MixNNModel;
 use mixnn_designer::{
-    DesignerError, Emitter, Prepared, Sources, Training, load_or_make_secret, prepare,
-    run_reference, run_serving, run_serving_reference, run_training,
+    DesignerError, Emitter, Prepared, Sources, Training, export, import, load_or_make_secret,
+    prepare, run_reference, run_serving, run_serving_reference, run_training,
 };
 use mixnn_events::{Event, Failed, Outcome, Reading};
 use mixnn_nn::OwnerSecret;
@@ -74,11 +74,19 @@ fn run(
             alone(args.die_with_parent)?;
             run_serving_reference(args, emit).map(|()| None)
         }
-        Command::Reference { model, die_with_parent } => {
+        Command::Import(args) => {
+            alone(args.die_with_parent)?;
+            import(args).map(|()| None)
+        }
+        Command::Export(args) => {
+            alone(args.die_with_parent)?;
+            export(args).map(|()| None)
+        }
+        Command::Reference { model, initial, die_with_parent } => {
             alone(*die_with_parent)?;
             let owner = load_or_make_secret(&model.owner_secret)?;
             let prepared = model.prepare(mixnn_crds::parse_file(&model.file)?, owner, emit)?;
-            run_reference(&prepared, model.weights.as_ref(), emit).map(Some)
+            run_reference(&prepared, initial.as_deref(), model.weights.as_ref(), emit).map(Some)
         }
     }
 }

@@ -1,24 +1,32 @@
 //! The same training in one process: what the distributed run is held against.
 
 use crate::judge::Judge;
+use crate::serve::read_states;
 use crate::watch::{StepWatch, TestSum};
 use crate::{DesignerError, Emitter, Prepared, weights};
 use mixnn_events::{Event, Mode, Outcome, Phase, Step, Tested};
 use mixnn_nn::{Reference, evaluate};
 use mixnn_place::Place;
+use mixnn_weights::Rename;
 use std::io::Write;
+use std::path::Path;
 
-/// Trains and tests in one process.
+/// Trains and tests in one process, from the weights of the file `initial`, if there is one.
 ///
 /// # Errors
 /// What ended it.
 pub fn run<W: Write>(
     prepared: &Prepared,
+    initial: Option<&Path>,
     place: Option<&Place>,
     emit: &mut Emitter<W>,
 ) -> Result<Outcome, DesignerError> {
     emit.emit(&Event::Plan(prepared.plan(Mode::Reference)));
     let mut model = Reference::new(&prepared.model, &prepared.owner, prepared.total_steps())?;
+    if let Some(path) = initial {
+        let states = read_states(&prepared.model, path, &Rename::default(), 0)?;
+        model.import(states.iter().map(|s| s.bytes.as_slice()))?;
+    }
     let mut watch = StepWatch::new();
     let mut judge = Judge::new(prepared.model.training(), prepared.steps_per_epoch());
     let mut number = 0;

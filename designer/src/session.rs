@@ -96,6 +96,8 @@ pub(crate) struct Session<'a> {
     pub(crate) keeper: Option<Keeper>,
     /// The checkpoint whose states are being brought in.
     pub(crate) taking: Option<Checkpoint>,
+    /// Whether layers begin with weights that were brought in.
+    pub(crate) imported: bool,
     /// What is served, if anything is: then layers hold this and nothing else.
     pub(crate) given: Option<Given>,
     /// Tries since a step was committed.
@@ -127,7 +129,10 @@ impl<'a> Session<'a> {
             Some(kept) => Some(Keeper::open(kept, spec.args, pool.head)?),
             None => None,
         };
+        let newest = keeper.as_ref().and_then(|k| k.newest.as_ref());
+        let imported = newest.is_some_and(|n| n.manifest().imported);
         let mut session = Self {
+            imported,
             spec,
             mailbox: Mailbox::new(
                 endpoint,
@@ -470,6 +475,7 @@ impl<'a> Session<'a> {
             loss: (i == last && loss.placement == LossPlacement::LastLayer).then(|| loss.clone()),
             profile: self.spec.profile.clone(),
             snapshot_every: self.spec.snapshot_every,
+            imported: self.imported,
         };
         model.layers().iter().enumerate().map(one).collect()
     }

@@ -50,14 +50,11 @@ impl Work {
         gives_gradient: bool,
     ) -> Result<Self, NnError> {
         check_shapes(assignment)?;
+        let device = device::choose(assignment.device)?;
+        let layer = Layer::new(&assignment.ops, &assignment.learning, device, key)?
+            .with_snapshots(assignment.snapshot_every);
         Ok(Self {
-            layer: Layer::new(
-                &assignment.ops,
-                &assignment.learning,
-                device::choose(assignment.device)?,
-                key,
-            )?
-            .with_snapshots(assignment.snapshot_every),
+            layer: if assignment.imported { layer.without_first_state() } else { layer },
             clips: assignment.learning.clips,
             micro_batches: assignment.micro_batches,
             gives_gradient,

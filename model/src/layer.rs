@@ -18,6 +18,10 @@ pub struct LayerSpec {
     /// Where it computes.
     #[serde(default, skip_serializing_if = "DeviceKind::is_default")]
     pub device: DeviceKind,
+    /// false keeps its parameters as they began, most likely as they were brought in. What its operations
+    /// keep beside them (running means) still follows the data.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub trainable: bool,
     /// The operations, in order.
     #[schemars(length(min = 1, max = 256))]
     pub ops: Vec<Op>,
@@ -45,6 +49,15 @@ impl DeviceKind {
 
 /// The pod class of a layer that names none.
 pub const STANDARD_CLASS: &str = "standard";
+
+const fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_yes(trainable: &bool) -> bool {
+    *trainable
+}
 
 fn standard() -> String {
     STANDARD_CLASS.to_owned()

@@ -128,6 +128,7 @@ impl Model {
             total_steps,
             clips: training.clip_norm.is_some(),
             precision: training.precision,
+            frozen: !layer.spec.trainable,
         }
     }
 }
@@ -142,6 +143,12 @@ fn name_problems(layers: &[LayerSpec]) -> Vec<ModelError> {
                 limits::LAYERS,
                 layers.len()
             ),
+        });
+    }
+    if !layers.is_empty() && layers.iter().all(|l| !l.trainable) {
+        problems.push(ModelError::Field {
+            field: "layers".into(),
+            problem: "every layer has trainable: false: nothing would be learned".into(),
         });
     }
     let mut seen = HashSet::new();

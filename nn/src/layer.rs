@@ -34,6 +34,8 @@ pub struct Layer {
     snapshot_every: u64,
     /// Whether the key alone gives the state before the first step: not once weights were brought in.
     from_key: bool,
+    /// Whether its state is none of the model's: one has to be brought in.
+    is_blank: bool,
     /// Graphs of micro-batches whose gradient has not come yet.
     graphs: HashMap<u32, Graph>,
     /// The buffers as the step under way has changed them; none before its first forward pass.
@@ -56,7 +58,7 @@ impl Layer {
         device: Device,
         key: LayerKey,
     ) -> Result<Self, NnError> {
-        let network = Network::new(ops, learning.precision, device);
+        let network = Network::new(ops, learning, device);
         let current = Rc::new(State::first(&network, &key)?);
         Ok(Self {
             network,
@@ -67,6 +69,7 @@ impl Layer {
             snapshots: VecDeque::new(),
             snapshot_every: 0,
             from_key: true,
+            is_blank: false,
             graphs: HashMap::new(),
             buffers: None,
         })
@@ -76,6 +79,14 @@ impl Layer {
     #[must_use]
     pub const fn with_snapshots(mut self, steps: u64) -> Self {
         self.snapshot_every = steps;
+        self
+    }
+
+    /// The same layer, whose first state is not what its key gives: it has none before one is brought in.
+    #[must_use]
+    pub const fn without_first_state(mut self) -> Self {
+        self.from_key = false;
+        self.is_blank = true;
         self
     }
 
@@ -160,6 +171,9 @@ impl Layer {
     /// # Errors
     /// Nothing was gathered.
     pub fn gradient_norms(&self) -> Result<Vec<f32>, NnError> {
+        if self.learning.frozen {
+            return Ok(Vec::new());
+        }
         clip::norms(&self.current.parameters)
     }
 
@@ -207,7 +221,8 @@ impl Layer {
     }
 
     fn states(&self) -> impl Iterator<Item = &Rc<State>> {
-        [&self.current].into_iter().chain(&self.previous).chain(&self.snapshots)
+        let present = (!self.is_blank).then_some(&self.current);
+        present.into_iter().chain(&self.previous).chain(&self.snapshots)
     }
 
     fn state(&self, step: u64) -> Result<Rc<State>, NnError> {
@@ -269,6 +284,7 @@ impl Layer {
     pub fn import(&mut self, bytes: &[u8]) -> Result<(), NnError> {
         self.current = Rc::new(State::from_safetensors(bytes, &self.network)?);
         self.from_key &= self.current.step > 0;
+        self.is_blank = false;
         self.previous = None;
         self.snapshots.clear();
         self.buffers = None;

@@ -4,7 +4,7 @@ use crate::draw::seeded;
 use crate::error::Context as _;
 use crate::ops::{self, Context, Mode};
 use crate::{LayerKey, NnError};
-use mixnn_model::{Buffer, BufferKind, Init, Op, Operation, Parameter, Precision};
+use mixnn_model::{Buffer, BufferKind, Init, Learning, Op, Operation, Parameter, Precision};
 use tch::{Device, Kind, TchError, Tensor};
 
 /// The operations of one layer, with the names and shapes of what they learn and keep.
@@ -14,10 +14,12 @@ pub(crate) struct Network {
     buffers: Vec<(usize, Buffer)>,
     precision: Precision,
     device: Device,
+    /// Whether no gradient by the parameters is wanted.
+    frozen: bool,
 }
 
 impl Network {
-    pub(crate) fn new(ops: &[Op], precision: Precision, device: Device) -> Self {
+    pub(crate) fn new(ops: &[Op], learning: &Learning, device: Device) -> Self {
         let each = || ops.iter().enumerate();
         let parameters =
             each().flat_map(|(i, op)| op.parameters().into_iter().map(move |p| (i, p)));
@@ -26,8 +28,9 @@ impl Network {
             parameters: parameters.collect(),
             buffers: buffers.collect(),
             ops: ops.to_vec(),
-            precision,
+            precision: learning.precision,
             device,
+            frozen: learning.frozen,
         }
     }
 
@@ -87,6 +90,9 @@ impl Network {
         buffers: &[Tensor],
         mode: Mode<'_>,
     ) -> Result<Tensor, NnError> {
+        let fixed = self.frozen.then(|| parameters.iter().map(Tensor::f_detach).collect());
+        let fixed: Option<Vec<Tensor>> = fixed.transpose().context("taking fixed parameters")?;
+        let parameters = fixed.as_deref().unwrap_or(parameters);
         let mut context = Context::new(mode, self.precision, parameters, buffers);
         let mut y = x.f_to_device(self.device).context("moving the input")?;
         if y.kind() == Kind::BFloat16 {

@@ -47,6 +47,9 @@ pub(crate) fn step(
     state: &State,
     scale: Option<f32>,
 ) -> Result<State, NnError> {
+    if learning.frozen {
+        return Ok(State { step: state.step + 1, ..state.without_gradients()? });
+    }
     let rate = learning.optimizer.lr() * learning.factor(state.step + 1);
     let Moments { first, second, third } = &state.moments;
     tch::no_grad(|| {

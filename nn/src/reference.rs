@@ -54,7 +54,7 @@ impl Reference {
             let name = layer.spec.name.clone();
             let learning = model.learning(layer, total_steps);
             let device = device::choose(layer.spec.device)?;
-            let network = Network::new(&layer.spec.ops, learning.precision, device);
+            let network = Network::new(&layer.spec.ops, &learning, device);
             let key = owner.layer_key(&name);
             let state = State::first(&network, &key)?;
             Ok(Part { name, network, learning, key, state })
@@ -89,7 +89,8 @@ impl Reference {
 
     fn scale(&self) -> Result<Option<f32>, NnError> {
         let Some(max_norm) = self.clip_norm else { return Ok(None) };
-        let norms = self.parts.iter().map(|p| clip::norms(&p.state.parameters));
+        let learning = self.parts.iter().filter(|p| !p.learning.frozen);
+        let norms = learning.map(|p| clip::norms(&p.state.parameters));
         let norms: Vec<Vec<f32>> = norms.collect::<Result<_, _>>()?;
         clip_factor(&norms.concat(), max_norm).map(Some)
     }

@@ -79,6 +79,9 @@ pub struct Assignment {
     /// The states after every so many steps are kept for a rollback, the last two of them; 0: none.
     #[serde(default)]
     pub snapshot_every: u64,
+    /// Whether the state before the first step is brought in, and is not what the layer's key gives.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub imported: bool,
 }
 
 /// What the bits of a result depend on.

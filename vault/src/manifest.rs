@@ -28,6 +28,10 @@ pub struct Manifest {
     pub salt: String,
     /// Seconds since 1970 when it was written.
     pub written: u64,
+    /// Whether the training began with weights that were brought in, not with those that the owner's
+    /// secret gives.
+    #[serde(default)]
+    pub imported: bool,
     /// The layers, input first.
     pub layers: Vec<ShardEntry>,
 }

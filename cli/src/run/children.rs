@@ -208,6 +208,28 @@ async fn forward(out: impl AsyncRead + Unpin, events: mpsc::Sender<Event>) {
     }
 }
 
+/// Runs a process that does one thing.
+///
+/// # Errors
+/// What it said when it failed.
+pub async fn once(program: &Path, flags: Vec<OsString>) -> anyhow::Result<()> {
+    let mut command = Command::new(program);
+    command.args(flags).arg("--die-with-parent").current_dir("/").kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.env_clear().envs(environment()).envs(mixnn_place::store_settings());
+    let done = command.output().await;
+    let done = done.with_context(|| format!("starting {}", program.display()))?;
+    if done.status.success() {
+        return Ok(());
+    }
+    let said = |line: &[u8]| match serde_json::from_slice(line) {
+        Ok(Event::Failed(failed)) => Some(failed.message),
+        _ => None,
+    };
+    let message = done.stdout.split(|b| *b == b'\n').find_map(said);
+    anyhow::bail!(message.unwrap_or_else(|| format!("{} {}", program.display(), done.status)))
+}
+
 /// All that a child gets of the environment: the numeric profile, logs, and where libraries are.
 fn environment() -> Vec<(OsString, OsString)> {
     let profile = [

@@ -5,8 +5,10 @@ mod fleet;
 mod folder;
 mod platform;
 mod serve;
+mod weights;
 
 pub use serve::serve;
+pub use weights::{export, import};
 
 use crate::args::{Format, ModelArgs, RunArgs};
 use crate::progress::Progress;
@@ -78,6 +80,10 @@ async fn both(
     folder: &RunFolder,
     children: &mut Children,
 ) -> anyhow::Result<(Outcome, Option<Outcome>)> {
+    if let Some(file) = &args.weights {
+        let store = args.checkpoints.as_ref();
+        weights::bring_in(&args.model, (file, &args.rename), store, folder).await?;
+    }
     let distributed = distributed(args, model, folder, children).await?;
     // The relays have nothing left to do, and must not take time from what is compared.
     children.end_all().await;
@@ -141,6 +147,10 @@ async fn one_process(
 ) -> anyhow::Result<Outcome> {
     let mut designer: Vec<OsString> = vec!["reference".into(), "--die-with-parent".into()];
     designer.extend(model_flags(args, folder, "reference.safetensors")?);
+    let initial = folder.path().join(weights::INITIAL);
+    if initial.exists() {
+        designer.extend(["--initial".into(), initial.into()]);
+    }
     let (send, events) = mpsc::channel(64);
     children.start(REFERENCE, &binary("mixnn-designer")?, designer, folder, Some(send))?;
     follow("one process", events, children).await
@@ -250,23 +260,29 @@ async fn follow_fleet(
     }
 }
 
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("the path {}", path.display()))
+}
+
 /// Absolute paths: the designer does not run in this process's folder.
 fn model_flags(
     args: &ModelArgs,
     folder: &RunFolder,
     weights: &str,
 ) -> anyhow::Result<Vec<OsString>> {
-    let absolute = |path: &Path| {
-        std::path::absolute(path).with_context(|| format!("the path {}", path.display()))
-    };
+    let mut flags = owner_flags(args, folder)?;
+    flags.extend(["--weights".into(), folder.path().join(weights).into()]);
+    Ok(flags)
+}
+
+/// The model, its data and its owner's secret.
+fn owner_flags(args: &ModelArgs, folder: &RunFolder) -> anyhow::Result<Vec<OsString>> {
     let secret = args.owner_secret.clone().unwrap_or_else(|| folder.path().join("owner-secret"));
     let mut flags: Vec<OsString> = vec![
         "--file".into(),
         absolute(&args.file)?.into(),
         "--owner-secret".into(),
         absolute(&secret)?.into(),
-        "--weights".into(),
-        folder.path().join(weights).into(),
     ];
     if let Some(data) = &args.data {
         let place = data.absolute().with_context(|| format!("the path {data}"))?;

@@ -3,7 +3,7 @@
 use super::children::Children;
 use super::fleet::{self, Fleet, Slot};
 use super::folder::RunFolder;
-use super::{DESIGNER, Ending, LAST_WORDS, REFERENCE, binary, fleet_of, turn};
+use super::{DESIGNER, Ending, LAST_WORDS, REFERENCE, absolute, binary, fleet_of, turn};
 use crate::args::ServeArgs;
 use crate::output;
 use crate::progress::Progress;
@@ -13,7 +13,6 @@ use mixnn_events::{Event, Recovered};
 use mixnn_place::Place;
 use mixnn_protocol::registration::NodeClass;
 use std::ffi::OsString;
-use std::path::Path;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -142,9 +141,6 @@ async fn last_words(events: &mut mpsc::Receiver<Event>) -> Option<String> {
 }
 
 fn flags(args: &ServeArgs, folder: &RunFolder) -> anyhow::Result<Vec<OsString>> {
-    let absolute = |path: &Path| {
-        std::path::absolute(path).with_context(|| format!("the path {}", path.display()))
-    };
     let mut flags: Vec<OsString> = vec!["--file".into(), absolute(&args.file)?.into()];
     if let Some(data) = &args.data {
         let place = data.absolute().with_context(|| format!("the path {data}"))?;

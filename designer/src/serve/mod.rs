@@ -16,7 +16,7 @@ mod one_process;
 mod ring;
 mod shelf;
 
-pub(crate) use shelf::Loaded;
+pub(crate) use shelf::{Loaded, read_states, weights_of};
 
 use crate::prepare::{Blueprint, Sources, blueprint};
 use crate::secret;

@@ -43,6 +43,7 @@ impl Serving<'_> {
         first: Loaded,
     ) -> Result<(), DesignerError> {
         let ended = Session::open(spec, started).and_then(|mut session| {
+            session.imported = true;
             session.given = Some(Given::new(first));
             self.establish(&mut session, None)?;
             self.serve(&mut session)?;

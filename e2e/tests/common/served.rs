@@ -156,3 +156,25 @@ pub fn request(n: usize, seed: usize) -> Value {
     let data: Vec<f32> = (0..n * SAMPLE).map(value).collect();
     json!({"inputs": [{"name": "input", "datatype": "FP32", "shape": [n, 1, 28, 28], "data": data}]})
 }
+
+/// Runs a script of `e2e/tests/clients` by one of `scripts/`; `None`, said aloud, where what it needs
+/// cannot be had. Gives what it said.
+pub fn script(by: &str, name: &str, args: &[&str]) -> Option<String> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // What they leave behind is nobody's.
+    let folder = tempfile::tempdir().unwrap();
+    let output = std::process::Command::new(here.join("../scripts").join(by))
+        .arg(here.join("tests/clients").join(name))
+        .args(args)
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &stderr(&output);
+    if output.status.code() == Some(3) {
+        // Past the test harness, which keeps what passing tests say.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: scripts/{by} says:\n{said}");
+        return None;
+    }
+    assert!(output.status.success(), "{name}: {said}");
+    Some(said)
+}

@@ -20,6 +20,9 @@ pub struct Learning {
     pub clips: bool,
     /// Element type of matrix products and of what travels.
     pub precision: Precision,
+    /// Whether the parameters stay as they are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub frozen: bool,
 }
 
 impl Learning {
