@@ -129,7 +129,7 @@ fn what_is_wrong_is_refused_and_others_are_answered() {
     drop(open);
     // Four bodies may be held at once, in a few forms each.
     let grown = peak(&ring) - before;
-    assert!(grown < 16 * BODY << 10, "{grown} KiB more");
+    assert!(grown < 16 * BODY * 1024, "{grown} KiB more");
     assert!(!ring.said().contains("answers go on"), "the ring was disturbed: {}", ring.said());
     ring.interrupt();
     assert_eq!(ring.ended().0, Some(0));
