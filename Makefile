@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 FILE ?= examples/lenet5.yaml
 
-.PHONY: help setup kube build images run test e2e soak lint bench-serving privacy generate clean
+.PHONY: help setup kube build images run test e2e soak lint bench-serving privacy bench generate clean
 
 help: ## list of targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16

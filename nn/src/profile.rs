@@ -17,6 +17,11 @@ pub const LIBTORCH: &str = "2.13.0";
 /// libtorch takes the number of threads between operations once in a process.
 static PINNED: Once = Once::new();
 
+/// Lets operations of this process take so many threads: for comparisons. Its bits are those of no run.
+pub fn set_threads(threads: i32) {
+    tch::set_num_threads(threads);
+}
+
 /// Pins this process: one thread within and between operations.
 ///
 /// Call it before any tensor is made; again, it changes nothing.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, dead_code)]
 
+pub mod link;
 pub mod s3;
 pub mod served;
 

@@ -1,0 +1,89 @@
+//! `mixnn-bench`: times training over layer processes and mix relays beside one process, and writes the
+//! figures.
+
+mod machine;
+mod measure;
+mod models;
+mod one_process;
+mod page;
+mod picture;
+mod processes;
+mod report;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Times training over layer processes and mix relays beside one process of the same model.
+///
+/// Everything of a row is measured in turns within one run; figures are medians over the rounds. Nothing
+/// else should run on the machine.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:
+  mixnn-bench --out docs/performance.json --page docs/performance.md --picture docs/performance.svg
+  mixnn-bench --quick --out /tmp/figures.json        a look, in two minutes
+  mixnn-bench --from docs/performance.json --page docs/performance.md   the page again, nothing measured"
+)]
+struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The figures
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// The page whose tables are written anew
+    #[arg(long, value_name = "FILE")]
+    page: Option<PathBuf>,
+    /// The picture
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
+    /// Figures of an earlier run: nothing is measured
+    #[arg(long, value_name = "FILE", conflicts_with = "out")]
+    from: Option<PathBuf>,
+    /// Rounds, of which each figure is the median
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// One round, few points
+    #[arg(long)]
+    quick: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Time a model in this process alone, in the way its arguments say
+    OneProcess(one_process::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    if let Some(Command::OneProcess(args)) = &args.command {
+        return one_process::run(args);
+    }
+    let report = match &args.from {
+        Some(path) => serde_json::from_slice(&read(path)?).context("reading the figures")?,
+        None => measure::all(if args.quick { 1 } else { args.rounds }, args.quick)?,
+    };
+    if let Some(path) = &args.out {
+        write(path, &(serde_json::to_string_pretty(&report)? + "\n"))?;
+    }
+    if let Some(path) = &args.picture {
+        write(path, &picture::svg(&report.curves)?)?;
+    }
+    if let Some(path) = &args.page {
+        let old = String::from_utf8(read(path)?)?;
+        let new = page::rewrite(&old, &report);
+        write(path, &new.with_context(|| format!("{} has no place for tables", path.display()))?)?;
+    }
+    std::io::stdout().write_all(page::tables(&report).as_bytes())?;
+    Ok(())
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("reading {}", path.display()))
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+}
