@@ -51,6 +51,9 @@ bench-serving: build ## how fast FILE is served over relays, against one process
 privacy: ## attack lanes with and without cover; writes docs/privacy.json, .svg and the tables of .md
 	cargo run --release --locked -p mixnn-lab -- --out docs/privacy.json --picture docs/privacy.svg --page docs/privacy.md
 
+bench: build ## time training over relays beside one process, 15 minutes on a quiet machine; writes docs/performance.*
+	target/release/mixnn-bench --out docs/performance.json --picture docs/performance.svg --page docs/performance.md
+
 generate: ## write again what is generated: the CRDs in crds/, what the chart has of them, how it renders
 	MIXNN_GENERATE=1 cargo test --workspace --locked --test crd --test chart
 

@@ -33,7 +33,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let sources = Sources { file: &args.file, layers: None, data: None };
     let owner = OwnerSecret::from_bytes([1; 32]);
     let prepared = prepare(model.spec, sources, owner, &mut |_| {})?;
-    let outcome = run_reference(&prepared, None, &mut Emitter::new(std::io::sink()))?;
+    let outcome = run_reference(&prepared, None, None, &mut Emitter::new(std::io::sink()))?;
     let timed = Timed { median_step_ms: outcome.median_step_ms };
     writeln!(std::io::stdout(), "{}", serde_json::to_string(&timed)?)?;
     Ok(())
