@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole on a real Kubernetes (make e2e): images, cluster, chart, a training in pods, the end of it all.
 #
-#   e2e/run.sh                          a cluster of two nodes on this machine; root, Debian 12, Go
+#   e2e/run.sh                          a cluster of three nodes on this machine; root, Debian 12, Go
 #   E2E_CLUSTER=existing e2e/run.sh     the cluster of KUBECONFIG; E2E_VALUES names a file with the chart's images
 #
 # Ends with 3, saying loudly why, where the machine cannot run it. If it fails, E2E_OUT (target/e2e) has all logs,
@@ -43,4 +43,4 @@ e2e/cluster/images.sh
 e2e/cluster/up.sh
 mkdir -p "$out"
 e2e/cluster/load.sh "$images" >"$out/images.yaml"
-MIXNN_E2E_VALUES=$out/images.yaml e2e/cluster/enter.sh "${test[@]}"
+MIXNN_E2E_KILL_NODE=$PWD/e2e/cluster/kill-node.sh MIXNN_E2E_VALUES=$out/images.yaml e2e/cluster/enter.sh "${test[@]}"

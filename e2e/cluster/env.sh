@@ -8,7 +8,7 @@ cache=${MIXNN_CACHE:-$HOME/.cache/mixnn}
 state=$cache/cluster
 logs=$state/log
 images=$cache/cluster-images
-nodes=${MIXNN_NODES:-n1 n2}
+nodes=${MIXNN_NODES:-n1 n2 n3}
 
 # Addresses, inside the network namespace of the cluster.
 gateway=172.30.7.1

@@ -13,6 +13,7 @@
 //! | [`build`] | objects; pure |
 //! | `drive`, `apply` | step after step, record first |
 //! | `model`, `host`, `pool`, `collect` | who is driven when |
+//! | `stranded` | designers on silent nodes |
 //! | `registration`, `ca` | the directory of keys over HTTPS |
 //! | [`run`] | leader election and the rest of a process |
 //! | `chores` | what the chart's hooks run |
@@ -43,6 +44,7 @@ mod registration;
 mod requests;
 mod secrets;
 mod status;
+mod stranded;
 pub mod validate;
 mod watch;
 mod world;

@@ -9,9 +9,9 @@ use crate::metrics::Metrics;
 use crate::plan::{Seen, Stand, Wants};
 use crate::record::{Role, WorkloadRef};
 use crate::registration::directory_of;
-use crate::status;
 use crate::validate::{Invalid, validate, workload};
 use crate::world::{Eyes, now};
+use crate::{status, stranded};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Patch, PatchParams};
 use kube::core::DeserializeGuard;
@@ -123,10 +123,11 @@ async fn reconcile_model(model: &MixNNModel, models: &Models) -> Result<Action, 
         publish(models, model, EventType::Warning, "PodLost", note).await;
     }
     let directory = directory_of(context, &wants.workload, model.spec.relays.shared);
-    owner_objects(model, &wants, &driven, &directory, context).await?;
+    let look = owner_objects(model, &wants, &driven, &directory, context).await?;
     let status = describe(model, &wants, &driven, context);
     write_status(model, status, models).await?;
-    Ok(driven.wait.map_or_else(Action::await_change, Action::requeue))
+    let wait = [driven.wait, look].into_iter().flatten().min();
+    Ok(wait.map_or_else(Action::await_change, Action::requeue))
 }
 
 /// A model that is not valid keeps the pods that it has: its run is pinned to what was valid.
@@ -240,20 +241,20 @@ async fn publish(
     }
 }
 
-/// The designer, its rights, its directory: in the owner's namespace.
+/// The designer, its rights, its directory: in the owner's namespace. Gives when to look at it again.
 async fn owner_objects(
     model: &MixNNModel,
     wants: &Wants,
     driven: &Driven,
     directory: &Directory,
     context: &Context,
-) -> Result<(), ReconcileError> {
+) -> Result<Option<Duration>, ReconcileError> {
     let record = &driven.record.record;
     // The designer starts before the pods do: it has claims ready when they register.
     let nothing = matches!(driven.stand, Stand::NoHosts(..) | Stand::Refused(..));
     let started = record.slots.iter().any(|s| s.uid.is_some());
     if nothing && !started && !context.has_applied(&wants.workload.uid) {
-        return Ok(());
+        return Ok(None);
     }
     let designer =
         Designer { model, pin: &record.pin, running: !record.suspended && !record.finished };
@@ -275,7 +276,10 @@ async fn owner_objects(
     }
     owner.once("stateful-set", &objects.stateful_set).await?;
     context.set_applied(&wants.workload.uid, Some(1));
-    Ok(())
+    let what = || "room for a designer".to_owned();
+    stranded::release(context, &namespace, &designer_name(model))
+        .await
+        .map_err(|source| ReconcileError::Owner { what: what(), namespace, source })
 }
 
 struct Owner<'a> {

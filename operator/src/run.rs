@@ -10,6 +10,7 @@ use crate::registration::{ClusterRegistry, PodTokens};
 use crate::requests::Counted;
 use crate::secrets::Secrets;
 use crate::settings::Settings;
+use crate::validate::workload;
 use crate::{collect, health, host, labels, model, pool, watch};
 use anyhow::Context as _;
 use futures::StreamExt;
@@ -319,9 +320,19 @@ async fn designers(context: Arc<Context>, models: ModelStore) {
     let stream = watcher(api, config).default_backoff();
     futures::pin_mut!(stream);
     while let Some(event) = stream.next().await {
-        let Ok(watcher::Event::Delete(set)) = event else { continue };
-        if let Some(model) = model_of(&set, &models) {
-            forget_applied(&context, &model);
+        match event {
+            Ok(watcher::Event::Delete(set)) => {
+                if let Some(model) = model_of(&set, &models) {
+                    forget_applied(&context, &model);
+                }
+            }
+            // Its status may tell of a pod that is not ready any more.
+            Ok(watcher::Event::Apply(set)) => {
+                if let Some(model) = model_of(&set, &models) {
+                    context.wake(workload(&model));
+                }
+            }
+            _ => {}
         }
     }
 }

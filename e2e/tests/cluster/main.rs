@@ -45,6 +45,7 @@ fn from_install_to_uninstall() {
     uninstall_is_refused();
     platform.uninstall_by_force();
     nothing_is_left();
+    platform::remove_teams();
 }
 
 /// Prints a figure.
@@ -88,7 +89,7 @@ fn disturbed(model: &Model, platform: &Platform) -> String {
 
 type Disturbance = (&'static str, fn(&Model, &Platform));
 
-const DISTURBANCES: [Disturbance; 5] = [
+const DISTURBANCES: [Disturbance; 6] = [
     ("a layer's pod deleted", |_, _| delete_one("layer")),
     ("a relay's pod deleted", |_, _| delete_one("relay")),
     ("the designer deleted", |model, _| {
@@ -96,6 +97,7 @@ const DISTURBANCES: [Disturbance; 5] = [
     }),
     ("the leading operator deleted", |_, _| platform::delete_leader()),
     ("helm upgrade", |_, platform| platform.upgrade()),
+    ("a power cut at the designer's node", |model, _| platform::power_cut(&model.node())),
 ];
 
 fn delete_one(role: &str) {

@@ -91,6 +91,12 @@ impl Model {
         format!("{}-designer-0", self.name)
     }
 
+    /// The node that its designer runs on.
+    pub fn node(&self) -> String {
+        let pod = get(&["pod", &self.designer(), "-n", OWNER]);
+        field(&pod, "/spec/nodeName").to_owned()
+    }
+
     /// A text of its status.
     pub fn status(&self, pointer: &str) -> String {
         field(&self.object()["status"], pointer).to_owned()

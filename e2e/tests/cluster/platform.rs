@@ -42,9 +42,14 @@ impl Platform {
 
     fn helm(&self, verb: &str, more: &[&str]) {
         let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/mixnn");
-        // Small relays: the cluster's nodes share the cores of one machine.
-        let settings =
-            ["--set", "relays.cpu=100m,relays.memory=512Mi", "--wait", "--timeout", "180s"];
+        // Short patience with lost nodes; small relays: the cluster's nodes share the cores of one machine.
+        let settings = [
+            "--set",
+            "relays.cpu=100m,relays.memory=512Mi,lostAfter=5",
+            "--wait",
+            "--timeout",
+            "180s",
+        ];
         let args =
             [&[verb, "mixnn", chart, "-n", PLATFORM, "-f", &self.values][..], &settings, more]
                 .concat();
@@ -84,6 +89,21 @@ pub fn delete_leader() {
     until("another operator to lead", || {
         Some(leader()).filter(|now| !now.is_empty() && *now != before)
     });
+}
+
+/// Ends a node, if the cluster is one whose nodes can be ended: `MIXNN_E2E_KILL_NODE` names the program that does it.
+pub fn power_cut(node: &str) {
+    match std::env::var("MIXNN_E2E_KILL_NODE") {
+        Ok(program) => drop(run(&program, &[node], "")),
+        Err(_) => report("SKIPPED: a power cut", "not in a cluster that is somebody's"),
+    }
+}
+
+/// What `install` made beside the chart, and the CRDs.
+pub fn remove_teams() {
+    let namespaces = [&HOSTS[..], &[OWNER, PLATFORM]].concat();
+    kubectl(&[&["delete", "namespace", "--timeout=300s"], &namespaces[..]].concat());
+    kubectl(&["delete", "crd", "mixnnmodels.mixnn.dev", "mixnnhosts.mixnn.dev"]);
 }
 
 fn namespace(name: &str, labels: &Value) -> Value {

@@ -1,7 +1,7 @@
 //! The designer: in the owner's namespace, one at a time, with rights on its own model only.
 
 use super::mounts::{mounts, needs_keys};
-use super::pod::{PodContext, bare_container, bare_spec, node_env};
+use super::pod::{PodContext, bare_container, bare_spec, node_env, tolerations};
 use crate::labels;
 use crate::record::Pin;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
@@ -162,6 +162,7 @@ fn stateful_set(metadata: ObjectMeta, designer: Designer<'_>, context: &PodConte
     pod_labels.insert(labels::POD.into(), "designer".into());
     let mut spec = bare_spec(context);
     spec.restart_policy = None;
+    spec.tolerations = Some(tolerations(&[]));
     spec.service_account_name.clone_from(&metadata.name);
     let mounts = mounts(model);
     spec.volumes.get_or_insert_default().extend(mounts.volumes);

@@ -143,7 +143,8 @@ fn scratch_volume() -> Volume {
     Volume { name: "scratch".into(), empty_dir: Some(memory), ..Default::default() }
 }
 
-fn tolerations(of_host: &[Toleration]) -> Vec<Toleration> {
+/// A pod leaves a node that does not answer sooner than Kubernetes would have it.
+pub fn tolerations(of_host: &[Toleration]) -> Vec<Toleration> {
     let leave = |key: &str| Toleration {
         key: Some(key.into()),
         operator: Some("Exists".into()),
