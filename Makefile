@@ -29,7 +29,7 @@ test: lint kube ## all tests
 	@scripts/kube-assets.sh --path >/dev/null || echo "SKIPPED: the operator's tests on a real API server (make kube says why)" >&2
 	@e2e/run.sh || [ $$? = 3 ]
 
-e2e: setup kube ## the whole on a real Kubernetes of two nodes on this machine (root, Debian 12)
+e2e: setup kube ## the whole on a real Kubernetes of three nodes on this machine (root, Debian 12)
 	cargo build --workspace --locked
 	e2e/run.sh
 
