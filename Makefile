@@ -45,7 +45,7 @@ lint: setup ## format and clippy, without warnings
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
 bench-serving: build ## how fast FILE is served over relays, against one process (1, 8, 64 clients; a few minutes)
-	cargo build --release --locked -p mixnn-serving --example load
+	cargo build --release --workspace --locked --example load
 	@scripts/bench-serving.sh $(FILE)
 
 privacy: ## attack lanes with and without cover; writes docs/privacy.json, .svg and the tables of .md
