@@ -42,6 +42,7 @@ fn from_install_to_uninstall() {
 
     let stormy = Model::apply("stormy");
     assert_eq!(disturbed(&stormy, &platform), truth.digest, "and a disturbed one gives the same");
+    platform::forget_dead_nodes();
     uninstall_is_refused();
     platform.uninstall_by_force();
     nothing_is_left();
@@ -136,5 +137,5 @@ fn uninstall_is_refused() {
     platform::uninstall().unwrap_err();
     let log = kubectl(&["-n", PLATFORM, "logs", "job/mixnn-uninstall"]);
     assert!(log.contains("vision/stormy") && log.contains("uninstall.force"), "{log}");
-    kubectl(&["-n", PLATFORM, "rollout", "status", "deployment/mixnn-operator", "--timeout=60s"]);
+    kubectl(&["-n", PLATFORM, "rollout", "status", "deployment/mixnn-operator", "--timeout=120s"]);
 }

@@ -99,6 +99,16 @@ pub fn power_cut(node: &str) {
     }
 }
 
+/// As a cloud does it, or a person: pods on a node that is gone end with its object.
+pub fn forget_dead_nodes() {
+    for node in get(&["nodes"])["items"].as_array().unwrap() {
+        let conditions = node.pointer("/status/conditions").unwrap().as_array().unwrap();
+        if !conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True") {
+            kubectl(&["delete", "node", field(node, "/metadata/name")]);
+        }
+    }
+}
+
 /// What `install` made beside the chart, and the CRDs.
 pub fn remove_teams() {
     let namespaces = [&HOSTS[..], &[OWNER, PLATFORM]].concat();
