@@ -52,8 +52,15 @@ impl Progress {
         }
     }
 
-    /// Times of conditions that have not changed are kept.
-    pub fn take_times(&mut self, old: &[Condition]) {
+    /// Takes up what the designer before this one said: figures until there are newer ones, if it trained the
+    /// same, and times of conditions that have not changed.
+    pub fn take_up(&mut self, training: Option<TrainingStatus>, old: &[Condition]) {
+        let generation = self.conditions[TRAINED].observed_generation;
+        let is_same =
+            |c: &Condition| c.type_ == condition::TRAINED && c.observed_generation == generation;
+        if old.iter().any(is_same) {
+            self.training = TrainingStatus { eta: None, ..training.unwrap_or_default() };
+        }
         for condition in &mut self.conditions {
             let same = |c: &&Condition| c.type_ == condition.type_ && c.status == condition.status;
             if let Some(old) = old.iter().find(same) {
@@ -246,7 +253,10 @@ mod tests {
         let mut progress = Progress::new(None, None, later);
         let mut old = progress.conditions().to_vec();
         old[TRAINED].last_transition_time = Time(now);
-        progress.take_times(&old);
+        let figures =
+            TrainingStatus { step: Some(7), eta: Some("1s".into()), ..Default::default() };
+        progress.take_up(Some(figures), &old);
+        assert_eq!((progress.training().step, &progress.training().eta), (Some(7), &None));
         let failed = Failed { reason: "LayerCounts".into(), message: "two, not three".into() };
         assert!(progress.event(&Event::Failed(failed), at, later));
         let trained = &progress.conditions()[TRAINED];

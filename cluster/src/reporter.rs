@@ -63,14 +63,14 @@ impl Reporter {
         match cluster.ask("reading the model", || cluster.models.get(&cluster.name)) {
             Ok(found) => {
                 let status = found.status.unwrap_or_default();
-                progress.take_times(&status.conditions);
+                progress.take_up(status.training, &status.conditions);
                 held = status.conditions.iter().any(|c| {
                     c.type_ == condition::TRAINED
                         && c.status == "True"
                         && c.observed_generation == generation
                 });
             }
-            // Only times of conditions come from it.
+            // Only figures of earlier come from it.
             Err(error) => tracing::warn!(%error, "the status of earlier is not known"),
         }
         let state = State { progress, version: 1, written: 0, urgent: false, held, over: false };

@@ -1,7 +1,7 @@
 //! What ends a training, in the owner's terms.
 
 use mixnn_node::NodeError;
-use mixnn_protocol::control::{Failure, FailureReason};
+use mixnn_protocol::control::{Failure, FailureReason, Profile};
 use std::path::PathBuf;
 
 /// What ends a training, in the owner's terms.
@@ -71,6 +71,18 @@ pub enum DesignerError {
         seconds: u64,
         /// What was waited for, and how it stood.
         what: String,
+    },
+    /// Pods that would compute other bits.
+    #[error(
+        "{pods} layer pods have another numeric profile ({found:?}) than this run ({wanted:?}), and there are none in their place: keep them off such nodes (nodeSelector of the MixNNHost), or use the same image everywhere"
+    )]
+    Profile {
+        /// How many.
+        pods: usize,
+        /// The profile of one of them.
+        found: Profile,
+        /// The run's.
+        wanted: Profile,
     },
     /// Faults came faster than steps.
     #[error("gave up after {tries} recoveries in {seconds} s without a step: {last}")]
@@ -161,6 +173,7 @@ impl DesignerError {
             Self::Cluster(_) => "Cluster",
             Self::Node(_) => "Registration",
             Self::Deadline { .. } => "NobodyCame",
+            Self::Profile { .. } => "NumericProfile",
             Self::Unrecovered { .. } => "Unrecovered",
             Self::Superseded => "Superseded",
             Self::Layer { .. } => "LayerFailed",

@@ -5,6 +5,7 @@ use crate::deal::Deal;
 use crate::lookout::Lookout;
 use mixnn_node::{NodeArgs, NodeError, RegistryClient};
 use mixnn_protocol::admission::TokenRequest;
+use mixnn_protocol::control::Profile;
 use mixnn_protocol::registration::{Head, NodeClass, NodeDetail, Refusal};
 use mixnn_protocol::{
     AdmissionKey, Claim, ClaimKey, Epoch, KeyPair, NodeId, PublicKey, RelayRef, SystemRng, Token,
@@ -55,6 +56,10 @@ pub(crate) struct Pool {
     pub(crate) epoch: Epoch,
     pub(crate) head: Head,
     pub(crate) relays: Vec<Relay>,
+    /// Our pods whose bits would be others, by id: they get no layer.
+    misfits: HashMap<NodeId, Profile>,
+    /// The numeric profile of the run.
+    profile: Profile,
     /// Our pods that have no layer yet.
     pub(crate) fresh: Vec<LayerPod>,
     pub(crate) urls: HashMap<NodeId, String>,
@@ -75,6 +80,7 @@ impl Pool {
         args: &NodeArgs,
         url: &str,
         keys: &KeyPair,
+        profile: &Profile,
     ) -> Result<Self, DesignerError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| DesignerError::Stopped(e.to_string()))?;
@@ -86,6 +92,8 @@ impl Pool {
             epoch: Epoch(0),
             head,
             relays: Vec::new(),
+            misfits: HashMap::new(),
+            profile: profile.clone(),
             fresh: Vec::new(),
             urls: HashMap::new(),
             lookout: Lookout::start(args)?,
@@ -131,6 +139,7 @@ impl Pool {
         self.urls = directory.nodes.iter().map(|n| (n.id, n.url.clone())).collect();
         self.relays.clear();
         self.fresh.retain(|pod| self.urls.contains_key(&pod.id));
+        self.misfits.retain(|id, _| self.urls.contains_key(id));
         let known: HashSet<NodeId> =
             deal.pods().map(|(_, p)| p.id).chain(self.fresh.iter().map(|p| p.id)).collect();
         for node in directory.nodes {
@@ -156,11 +165,25 @@ impl Pool {
                 let ours = self.claims.iter().position(|c| Some(c.claim()) == detail.claim);
                 if let Some(at) = ours {
                     let claim = self.claims.swap_remove(at);
+                    if let Some(other) = detail.profile.filter(|p| *p != self.profile) {
+                        tracing::warn!(
+                            ?other,
+                            "a pod has another numeric profile: it gets no layer"
+                        );
+                        self.misfits.insert(id, other);
+                        return;
+                    }
                     self.fresh.push(LayerPod { id, key, claim, place });
                 }
             }
             NodeClass::Designer => {}
         }
+    }
+
+    /// How many of our pods have another numeric profile, and one of these.
+    pub(crate) fn misfits(&self) -> Option<(usize, Profile)> {
+        let first = self.misfits.values().next()?;
+        Some((self.misfits.len(), first.clone()))
     }
 
     /// Whether a newer directory waits to be taken in.

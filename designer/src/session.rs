@@ -37,6 +37,8 @@ use std::time::{Duration, Instant};
 
 /// For pods and relays to register.
 const GATHER: Duration = Duration::from_secs(120);
+/// For pods of the right numeric profile, where others came.
+const MISFITS: Duration = Duration::from_secs(20);
 /// Pods that die before they are seen take claims with them: new ones are published so often.
 const RESTOCK: Duration = Duration::from_secs(3);
 /// For layers to answer, at first; each further try waits longer.
@@ -124,7 +126,7 @@ impl<'a> Session<'a> {
         let limits = limits(layers.len(), relays.hops);
         let (endpoint, events) = Endpoint::start(EndpointConfig { listener, metrics, limits })
             .map_err(|e| DesignerError::Stopped(e.to_string()))?;
-        let pool = Pool::register(spec.args, &url, &keys)?;
+        let pool = Pool::register(spec.args, &url, &keys, &spec.profile)?;
         let keeper = match &spec.checkpoints {
             Some(kept) => Some(Keeper::open(kept, spec.args, pool.head)?),
             None => None,
@@ -344,6 +346,10 @@ impl<'a> Session<'a> {
                 self.publish(vacant.len())?;
                 restocked = Instant::now();
             }
+            let misfits = self.mailbox.pool.misfits();
+            if misfits.is_some() && !vacant.is_empty() && start.elapsed() > MISFITS {
+                return Err(self.other_profile(misfits).into());
+            }
             if start.elapsed() > GATHER {
                 return Err(self.nobody_came(&vacant).into());
             }
@@ -370,6 +376,11 @@ impl<'a> Session<'a> {
         let relays = self.spec.relays;
         let at_start = self.mailbox.ring.relays().next().is_none();
         if at_start { relays.replicas as usize } else { relays.hops as usize }
+    }
+
+    fn other_profile(&self, misfits: Option<(usize, Profile)>) -> DesignerError {
+        let (pods, found) = misfits.unwrap_or_else(|| (0, self.spec.profile.clone()));
+        DesignerError::Profile { pods, found, wanted: self.spec.profile.clone() }
     }
 
     fn nobody_came(&self, vacant: &[usize]) -> DesignerError {

@@ -1,5 +1,6 @@
 //! Who is calling.
 
+use crate::Refused;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -31,8 +32,12 @@ pub struct Identity {
 
 /// Tells who bears a token.
 pub trait Authenticator: Send + Sync + 'static {
-    /// The bearer, or nothing if the token is not good.
-    fn authenticate(&self, token: &str) -> impl Future<Output = Option<Identity>> + Send;
+    /// The bearer.
+    ///
+    /// # Errors
+    /// [`Refused::Unauthorized`] if the token is not good; [`Refused::Unavailable`] or
+    /// [`Refused::Busy`] if that cannot be told now.
+    fn authenticate(&self, token: &str) -> impl Future<Output = Result<Identity, Refused>> + Send;
 }
 
 /// Random tokens: the local runner's authenticator. Clones share them.
@@ -59,8 +64,9 @@ impl StaticTokens {
 }
 
 impl Authenticator for StaticTokens {
-    async fn authenticate(&self, token: &str) -> Option<Identity> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&hash(token)).cloned()
+    async fn authenticate(&self, token: &str) -> Result<Identity, Refused> {
+        let tokens = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        tokens.get(&hash(token)).cloned().ok_or(Refused::Unauthorized)
     }
 }
 

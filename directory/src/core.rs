@@ -19,6 +19,9 @@ const MAX_NODES: usize = 100_000;
 /// Why a request was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
+    /// No token, or not a good one.
+    #[error("no token, or not a good one")]
+    Unauthorized,
     /// The token does not allow this.
     #[error("this token is not for {0}")]
     Forbidden(&'static str),
@@ -40,6 +43,9 @@ pub enum Refused {
     /// A bound of this service.
     #[error("too many {0}")]
     TooMany(&'static str),
+    /// Too many requests at the same time.
+    #[error("too many requests at once; try again")]
+    Busy,
     /// What keeps the registrations does not answer.
     #[error("the registry cannot be reached: {0}; try again")]
     Unavailable(String),
@@ -49,6 +55,7 @@ impl Refused {
     /// A stable name.
     pub const fn reason(&self) -> &'static str {
         match self {
+            Self::Unauthorized => Refusal::UNAUTHORIZED,
             Self::Forbidden(_) => "forbidden",
             Self::Bad(_) => "bad-request",
             Self::Conflict => "conflict",
@@ -56,6 +63,7 @@ impl Refused {
             Self::Superseded => Refusal::SUPERSEDED,
             Self::HeadMoved => Refusal::HEAD_MOVED,
             Self::TooMany(_) => "too-many",
+            Self::Busy => Refusal::BUSY,
             Self::Unavailable(_) => Refusal::UNAVAILABLE,
         }
     }
@@ -267,6 +275,7 @@ fn entry(node: &Node, detailed: bool) -> DirectoryEntry {
         class: node.identity.class,
         suite: node.registration.suite,
         public_key: node.registration.public_key.clone(),
+        profile: node.registration.profile.clone(),
         claim: node.claim,
         host_domain: node.identity.host_domain.clone(),
         node_domain: node.identity.node_domain.clone(),

@@ -78,21 +78,16 @@ struct Reason(&'static str);
 struct Caller(Identity);
 
 impl<A: Authenticator, B: Backend> FromRequestParts<Arc<Service<A, B>>> for Caller {
-    type Rejection = Response;
+    type Rejection = Refused;
 
     async fn from_request_parts(
         parts: &mut Parts,
         service: &Arc<Service<A, B>>,
-    ) -> Result<Self, Response> {
+    ) -> Result<Self, Refused> {
         let header = parts.headers.get(AUTHORIZATION).and_then(|h| h.to_str().ok());
         let token = header.and_then(|h| h.strip_prefix("Bearer "));
-        let identity = match token {
-            Some(token) => service.auth.authenticate(token).await,
-            None => None,
-        };
-        let refused =
-            || refuse(StatusCode::UNAUTHORIZED, "unauthorized", "no token, or not a good one");
-        identity.map(Self).ok_or_else(refused)
+        let token = token.ok_or(Refused::Unauthorized)?;
+        service.auth.authenticate(token).await.map(Self)
     }
 }
 
@@ -144,9 +139,10 @@ async fn tokens<A: Authenticator, B: Backend>(
 ) -> Result<Json<Tokens>, Refused> {
     service.backend.driver(&identity).await?;
     if request.blinded.len() > MAX_TOKENS {
-        return Err(Refused::TooMany("tokens in one request"));
+        return Err(Refused::Bad(format!("more than {MAX_TOKENS} tokens in one request")));
     }
     // One at a time in all: RSA is slow, and nobody shall fill every core with it.
+    let _place = service.waiting.try_acquire().map_err(|_| Refused::Busy)?;
     let _turn = service.signing.acquire().await;
     let signer = service.clone();
     let sign = move || {
@@ -163,17 +159,22 @@ async fn tokens<A: Authenticator, B: Backend>(
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let status = match &self {
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::Conflict | Self::HeadMoved => StatusCode::CONFLICT,
             Self::Superseded => StatusCode::GONE,
             Self::NoClaim | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooMany(_) | Self::Busy => StatusCode::TOO_MANY_REQUESTS,
         };
         let mut response = refuse(status, self.reason(), &self.to_string());
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        }
+        let seconds = match &self {
+            Self::NoClaim | Self::Unavailable(_) | Self::Busy => "1",
+            // Until nodes have gone, or claims are borne.
+            Self::TooMany(_) => "30",
+            _ => return response,
+        };
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(seconds));
         response
     }
 }

@@ -17,6 +17,9 @@ use tokio_rustls::TlsAcceptor;
 /// Connections open at the same time.
 const CONNECTIONS: usize = 4096;
 
+/// Requests for tokens that wait or are served at the same time.
+const WAITING: usize = 256;
+
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
@@ -37,6 +40,8 @@ pub struct Service<A, B = InMemory> {
     pub(crate) auth: A,
     pub(crate) issuer: Issuer,
     pub(crate) signing: Semaphore,
+    /// Requests for tokens that may wait for their turn.
+    pub(crate) waiting: Semaphore,
     counters: Arc<Counters>,
     pub(crate) backend: B,
 }
@@ -56,8 +61,8 @@ impl<A: Authenticator> Service<A> {
 impl<A: Authenticator, B: Backend> Service<A, B> {
     /// A service of these parts. `backend` must answer with `issuer`'s public key.
     pub fn with_backend(auth: A, issuer: Issuer, backend: B) -> Arc<Self> {
-        let (signing, counters) = (Semaphore::new(1), Arc::default());
-        Arc::new(Self { auth, issuer, signing, counters, backend })
+        let (signing, waiting) = (Semaphore::new(1), Semaphore::new(WAITING));
+        Arc::new(Self { auth, issuer, signing, waiting, counters: Arc::default(), backend })
     }
 
     /// What was refused, by reason.

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use mixnn_layer_pod::Pod;
-use mixnn_node::NodeArgs;
+use mixnn_node::{DeadManArgs, NodeArgs};
 
 /// A layer pod: starts blank, registers, and computes the one layer that its owner assigns.
 #[derive(Parser)]
@@ -14,6 +14,8 @@ use mixnn_node::NodeArgs;
 struct Args {
     #[command(flatten)]
     node: NodeArgs,
+    #[command(flatten)]
+    dead_man: DeadManArgs,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -21,5 +23,5 @@ fn main() -> anyhow::Result<()> {
     let started = mixnn_node::start(&args.node)?;
     mixnn_node::end_when_told()?;
     let profile = mixnn_nn::profile::pin()?;
-    Pod::register(&args.node, started, profile)?.run()
+    Pod::register(&args.node, started, profile, args.dead_man.switch())?.run()
 }

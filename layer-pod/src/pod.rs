@@ -3,7 +3,7 @@
 use crate::{Done, Lane, Machine};
 use anyhow::Context;
 use mixnn_nn::LayerKey;
-use mixnn_node::{NodeArgs, RegistryClient, Started};
+use mixnn_node::{DeadMan, NodeArgs, RegistryClient, Started, Verdict};
 use mixnn_protocol::control::Profile;
 use mixnn_protocol::letter::{self, LaneEnd, Letter, Opened, PodSetup};
 use mixnn_protocol::registration::NodeClass;
@@ -36,6 +36,7 @@ pub struct Pod {
     newest: Option<(u32, u32)>,
     machine: Option<Machine>,
     refreshed: Option<Instant>,
+    dead_man: DeadMan,
 }
 
 impl Pod {
@@ -43,9 +44,14 @@ impl Pod {
     ///
     /// # Errors
     /// Why that could not be done.
-    pub fn register(args: &NodeArgs, started: Started, profile: Profile) -> anyhow::Result<Self> {
+    pub fn register(
+        args: &NodeArgs,
+        started: Started,
+        profile: Profile,
+        dead_man: DeadMan,
+    ) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let registry = RegistryClient::new(args)?;
+        let registry = RegistryClient::new(args)?.with_profile(profile.clone());
         let keys = KeyPair::generate(args.suite.into(), &mut SystemRng);
         let Started { listener, url, metrics } = started;
         let config = EndpointConfig { listener, metrics, limits: Limits::default() };
@@ -66,6 +72,7 @@ impl Pod {
             newest: None,
             machine: None,
             refreshed: None,
+            dead_man,
         };
         pod.refresh();
         Ok(pod)
@@ -74,9 +81,10 @@ impl Pod {
     /// Runs until the owner is done with the layer.
     ///
     /// # Errors
-    /// The endpoint ended by itself.
+    /// The endpoint ended by itself, or nobody is left who wants this pod.
     pub fn run(mut self) -> anyhow::Result<()> {
         loop {
+            self.mind_dead_man()?;
             let event = self.events.recv(HELLO);
             let waits = self.machine.as_mut().filter(|m| !m.is_addressed());
             if event.is_none()
@@ -97,9 +105,31 @@ impl Pod {
         }
     }
 
+    /// Ends a pod whose owner and platform have both fallen silent. The platform is asked only while no
+    /// frame comes, so that nothing waits for its answer.
+    fn mind_dead_man(&mut self) -> anyhow::Result<()> {
+        match self.dead_man.verdict(Instant::now()) {
+            Verdict::Wait(_) => {}
+            Verdict::Ask if self.runtime.block_on(self.registry.knows_me()) => {
+                self.dead_man.heard(Instant::now());
+            }
+            Verdict::Ask => self.dead_man.asked(Instant::now()),
+            Verdict::Dead => {
+                let seconds = self.dead_man.patience().as_secs();
+                let owner = match self.newest {
+                    None => "no owner has claimed this layer pod",
+                    Some(_) => "this layer pod has had no valid frame",
+                };
+                anyhow::bail!("{owner}, and the platform is silent, for {seconds} s: it ends");
+            }
+        }
+        Ok(())
+    }
+
     fn event(&mut self, event: Event) -> anyhow::Result<Done> {
         match event {
             Event::Message { lane, message } => {
+                self.dead_man.heard(Instant::now());
                 let (Some(lane), Some(machine)) = (Lane::from_id(lane), &mut self.machine) else {
                     return Ok(Done::Continue);
                 };
@@ -131,7 +161,10 @@ impl Pod {
         };
         let key = self.keys.public();
         match PodSetup::verify(&content, &self.claim, self.id, key, self.newest) {
-            Ok(setup) => self.set_up(&setup),
+            Ok(setup) => {
+                self.dead_man.heard(Instant::now());
+                self.set_up(&setup);
+            }
             Err(error) => {
                 tracing::warn!(%error, "a set-up was refused");
                 counters.count("setup_refused");

@@ -3,14 +3,16 @@
 use anyhow::Context;
 use clap::Parser;
 use mixnn_mix_relay::{Budget, Relay, RelayCore};
-use mixnn_node::{NodeArgs, RegistryClient, Started, shutdown_signal};
+use mixnn_node::{
+    DeadMan, DeadManArgs, NodeArgs, RegistryClient, Started, Verdict, shutdown_signal,
+};
 use mixnn_protocol::AdmissionKey;
 use mixnn_protocol::registration::{Directory, NodeClass};
 use mixnn_transport::{Authority, Counters, Limits, serve_metrics};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
 /// How often the directory is read when nothing asks for it.
@@ -33,6 +35,8 @@ struct Args {
     /// Memory for lanes, in MiB. A lane that could need more than what is left is refused.
     #[arg(long, env = "MIXNN_LANE_MEMORY", default_value_t = 1024, value_name = "MIB")]
     lane_memory: usize,
+    #[command(flatten)]
+    dead_man: DeadManArgs,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -57,14 +61,33 @@ async fn run(args: Args, started: Started) -> anyhow::Result<()> {
     }
     let listener = TcpListener::from_std(started.listener).context("listener")?;
     let relay = Relay::new(core, Limits::default(), counters.clone());
+    let mut alone = false;
     tokio::select! {
         () = relay.clone().serve(listener, Limits::default()) => {}
         () = follow_directory(&relay, &registry) => {}
+        () = alone_too_long(&relay, &registry, args.dead_man.switch()) => alone = true,
         () = shutdown_signal() => tracing::info!("told to end"),
     }
     relay.finish(FINISH).await;
     tracing::info!(counts = counters.encode(), "ended");
+    anyhow::ensure!(
+        !alone,
+        "this relay has had no valid cell, and the platform is silent: it ends"
+    );
     Ok(())
+}
+
+/// Returns once neither owners nor the platform have been heard for too long.
+async fn alone_too_long(relay: &Rc<Relay>, registry: &RegistryClient, mut switch: DeadMan) {
+    loop {
+        switch.heard(relay.heard());
+        match switch.verdict(Instant::now()) {
+            Verdict::Wait(pause) => tokio::time::sleep(pause).await,
+            Verdict::Ask if registry.knows_me().await => switch.heard(Instant::now()),
+            Verdict::Ask => switch.asked(Instant::now()),
+            Verdict::Dead => return,
+        }
+    }
 }
 
 async fn follow_directory(relay: &Rc<Relay>, registry: &RegistryClient) {

@@ -9,7 +9,7 @@ use mixnn_transport::{Authority, Counters, LaneSlot, LetterPost, Limits, Links, 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use std::cell::RefCell;
+use std::cell::{Cell as Mutable, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -36,6 +36,8 @@ pub struct Relay {
     /// Told when a lane was installed whose slots may come sooner than any other's.
     slots_changed: Notify,
     slots: Slots,
+    /// When a valid cell or letter came last.
+    heard: Mutable<Instant>,
 }
 
 impl Relay {
@@ -52,7 +54,13 @@ impl Relay {
             wants_directory: Notify::new(),
             slots_changed: Notify::new(),
             slots,
+            heard: Mutable::new(Instant::now()),
         })
+    }
+
+    /// When a valid cell or letter came last; at first, when the relay began.
+    pub fn heard(&self) -> Instant {
+        self.heard.get()
     }
 
     /// Replaces the addresses of nodes.
@@ -139,8 +147,9 @@ impl Relay {
 impl Receiver for Relay {
     fn cell(&self, now: Instant, cell: &Cell) {
         let exits = &mut *self.exits.borrow_mut();
-        if let Err(drop) = self.core.borrow_mut().cell(now, cell, exits) {
-            self.counters.count(drop.reason());
+        match self.core.borrow_mut().cell(now, cell, exits) {
+            Ok(()) => self.heard.set(now),
+            Err(drop) => self.counters.count(drop.reason()),
         }
     }
 
@@ -152,6 +161,9 @@ impl Receiver for Relay {
             core.set_clock(WallClock::system());
             core.letter(now, &letter, exits)
         };
+        if outcome.is_ok() {
+            self.heard.set(now);
+        }
         match outcome {
             Ok(LetterOutcome::Forward { next, letter }) => self.forward(now, next, letter),
             Ok(LetterOutcome::Leased) => {}

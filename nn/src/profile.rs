@@ -11,6 +11,9 @@ pub const CPU_CAPABILITY: &str = "avx2";
 /// The variable that libtorch reads once, when it is first used.
 pub const CPU_CAPABILITY_VARIABLE: &str = "ATEN_CPU_CAPABILITY";
 
+/// What a machine without these kernels registers: its bits are others.
+const WITHOUT_AVX2: &str = "default";
+
 /// The libtorch that this build is made for.
 pub const LIBTORCH: &str = "2.13.0";
 
@@ -42,6 +45,15 @@ pub fn pin() -> Result<Profile, NnError> {
     Ok(Profile {
         libtorch: LIBTORCH.to_owned(),
         threads: u32::try_from(tch::get_num_threads()).unwrap_or(0),
-        cpu_capability: found,
+        cpu_capability: if has_avx2() { found } else { WITHOUT_AVX2.to_owned() },
     })
+}
+
+/// libtorch falls back to its default kernels without a word.
+fn has_avx2() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx2")
+        && std::arch::is_x86_feature_detected!("fma");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }

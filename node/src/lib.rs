@@ -8,6 +8,7 @@
 //! ```
 
 mod args;
+mod dead_man;
 mod error;
 mod hygiene;
 mod listen;
@@ -16,6 +17,7 @@ mod registry;
 mod shutdown;
 
 pub use args::{LogFormat, NodeArgs, SuiteArg};
+pub use dead_man::{DeadMan, DeadManArgs, Verdict};
 pub use error::NodeError;
 pub use hygiene::{die_with_parent, no_core_dumps};
 pub use listen::{Started, start};

@@ -1,12 +1,13 @@
 //! The registration service, as its clients see it.
 
 use crate::{NodeArgs, NodeError};
+use mixnn_protocol::control::Profile;
 use mixnn_protocol::registration::{
     Advance, Bytes, Claims, Directory, Head, LONG_POLL_SECONDS, NodeClass, Refusal, Registered,
     Registration, Tokens, TokensRequest,
 };
 use mixnn_protocol::{Claim, PublicKey};
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,6 +20,10 @@ const REQUEST: Duration = Duration::from_secs(30);
 /// For a service that cannot be reached: a restarted one is back by then. What is asked for can be asked
 /// for again, so a lost reply costs nothing.
 const OUTAGE: Duration = Duration::from_secs(60);
+/// For a question whose answer may also be none.
+const MOMENT: Duration = Duration::from_secs(5);
+/// Longer than this no service has a request wait.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A connection is used again for so long: less than any server keeps it. Clients whose runtime rests between
 /// requests do not see that it was closed.
 const IDLE: Duration = Duration::from_secs(2);
@@ -36,6 +41,7 @@ pub struct RegistryClient {
     http: Client,
     url: String,
     token_file: PathBuf,
+    profile: Option<Profile>,
 }
 
 impl RegistryClient {
@@ -62,7 +68,13 @@ impl RegistryClient {
             .build()
             .map_err(bad)?;
         let url = args.registry.trim_end_matches('/').to_owned();
-        Ok(Self { http, url, token_file: args.token_file.clone() })
+        Ok(Self { http, url, token_file: args.token_file.clone(), profile: None })
+    }
+
+    /// Registers this numeric profile too: this node computes.
+    #[must_use]
+    pub fn with_profile(self, profile: Profile) -> Self {
+        Self { profile: Some(profile), ..self }
     }
 
     /// Registers this process's key. Waits while the service is not there yet or has no claim.
@@ -81,6 +93,7 @@ impl RegistryClient {
             url: url.to_owned(),
             suite: key.suite(),
             public_key: key.to_bytes(),
+            profile: self.profile.clone(),
         };
         let start = Instant::now();
         let mut pause = Duration::from_millis(50);
@@ -92,7 +105,8 @@ impl RegistryClient {
             let passing = match &error {
                 NodeError::Unreachable { .. } => true,
                 NodeError::Refused { reason, .. } => {
-                    reason == Refusal::NO_CLAIM || reason == Refusal::UNAVAILABLE
+                    [Refusal::NO_CLAIM, Refusal::UNAVAILABLE, Refusal::BUSY]
+                        .contains(&reason.as_str())
                 }
                 _ => false,
             };
@@ -109,6 +123,14 @@ impl RegistryClient {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(1));
         }
+    }
+
+    /// Whether the service knows this node as one of its own: asked once, and for a moment.
+    pub async fn knows_me(&self) -> bool {
+        let Ok(bearer) = self.bearer() else { return false };
+        let request = self.http.get(self.at("/v1/directory")).header(AUTHORIZATION, bearer);
+        let answer = request.timeout(MOMENT).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
     }
 
     /// The part of the directory that this node may see.
@@ -183,17 +205,29 @@ impl RegistryClient {
         read(self.send(self.http.post(self.at(path)).json(body)).await?).await
     }
 
+    /// Sends a request, again while the service says that it cannot answer now.
     async fn send(&self, request: RequestBuilder) -> Result<Response, NodeError> {
-        let answer = self.reach(request).await?;
-        if answer.status().is_success() {
-            return Ok(answer);
+        let start = Instant::now();
+        loop {
+            let again = request.try_clone();
+            let again = again.ok_or_else(|| NodeError::Answer("a request that streams".into()))?;
+            let answer = self.reach(again).await?;
+            if answer.status().is_success() {
+                return Ok(answer);
+            }
+            let (status, pause) = (answer.status(), retry_after(&answer));
+            let refusal = read::<Refusal>(answer).await.unwrap_or_else(|_| Refusal {
+                reason: status_name(status),
+                message: format!("HTTP status {status}"),
+            });
+            let passes = [Refusal::UNAVAILABLE, Refusal::BUSY].contains(&refusal.reason.as_str());
+            if !passes || start.elapsed() + pause > OUTAGE {
+                let Refusal { reason, message } = refusal;
+                return Err(NodeError::Refused { reason, message });
+            }
+            tracing::debug!(refusal.message, "asking again");
+            tokio::time::sleep(pause).await;
         }
-        let status = answer.status();
-        let refusal = read::<Refusal>(answer).await.unwrap_or_else(|_| Refusal {
-            reason: status_name(status),
-            message: format!("HTTP status {status}"),
-        });
-        Err(NodeError::Refused { reason: refusal.reason, message: refusal.message })
     }
 
     /// Sends a request, again and again while the service cannot be reached.
@@ -266,6 +300,12 @@ async fn read<T: DeserializeOwned>(mut answer: Response) -> Result<T, NodeError>
         body.extend_from_slice(&chunk);
     }
     serde_json::from_slice(&body).map_err(|e| NodeError::Answer(e.to_string()))
+}
+
+/// How long the service asks to wait, within reason.
+fn retry_after(answer: &Response) -> Duration {
+    let seconds = answer.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(1)).min(LONGEST_PAUSE)
 }
 
 fn status_name(status: StatusCode) -> String {

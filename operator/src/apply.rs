@@ -19,6 +19,16 @@ const AT_ONCE: usize = 8;
 /// How long a host that refused a pod is left alone.
 const REFUSED_FOR: SignedDuration = SignedDuration::from_secs(60);
 
+/// Why a host is left alone that changes our pods.
+pub const MUTATED: &str = "HostMutatesPods";
+
+/// What such a host's owner is to do.
+pub fn mutates(host: &str, what: &str) -> String {
+    format!(
+        "something in {host} changes pods when they are made ({what}): exclude pods with the label mixnn.dev/pod from it"
+    )
+}
+
 /// Why a step could not be carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
@@ -155,6 +165,10 @@ async fn create_one(
             }
         }
         Err(kube::Error::Api(status)) => match refused(&status) {
+            Some((reason @ MUTATED, said)) => {
+                let text = mutates(&slot.host, &said);
+                return Ok(Outcome::Refused(slot.host.clone(), refusal(reason, text)));
+            }
             Some((reason, text)) => {
                 return Ok(Outcome::Refused(slot.host.clone(), refusal(reason, text)));
             }
@@ -209,6 +223,9 @@ fn refused(status: &Status) -> Option<(&'static str, String)> {
         403 if has("serviceaccount") || has("service account") => "HostServiceAccountMissing",
         403 if has("per Container") || has("per Pod") || has("LimitRange") => "HostLimitRange",
         404 if has("namespaces") => "HostTerminating",
+        // Of our own policy: no MixNNHost any more, or a pod that is not what was sent.
+        _ if has("no params found") => "HostGone",
+        _ if has("ValidatingAdmissionPolicy 'mixnn-pods") => MUTATED,
         _ if has("admission webhook") || has("ValidatingAdmissionPolicy") => "HostPolicy",
         400 | 403 | 422 => "HostPolicy",
         _ => return None,

@@ -1,6 +1,6 @@
 //! Step after step for one workload, until nothing is left to do for now.
 
-use crate::apply::{self, ApplyError, Made};
+use crate::apply::{self, ApplyError, MUTATED, Made, mutates};
 use crate::context::Context;
 use crate::plan::{Loss, Stand, Step, View, Wants, first_record, may_lift, step};
 use crate::record::{Record, Refusal, Role};
@@ -120,9 +120,9 @@ fn after_create(record: &Record, made: Made) -> Record {
     let mut record = record.clone();
     let uid = |id: u32| made.uids.iter().find(|(slot, _)| *slot == id).map(|(_, uid)| uid.clone());
     let altering = made.altered.into_iter().map(|(host, what)| {
-        let text = format!("something in {host} changes pods when they are made ({what}): exclude pods with the label mixnn.dev/pod from it");
+        let text = mutates(&host, &what);
         let until = now() + SignedDuration::from_mins(5);
-        (host, Refusal { reason: "HostMutatesPods".into(), text, until })
+        (host, Refusal { reason: MUTATED.into(), text, until })
     });
     let refused: Vec<_> = made.refused.into_iter().chain(altering).collect();
     for slot in &mut record.slots {

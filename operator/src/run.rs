@@ -103,8 +103,11 @@ impl Operator {
         let registration = listener.local_addr()?;
         let tls = tls(current.clone())?;
         let registry = ClusterRegistry::new(context.clone(), issuer.public_der()?);
-        let service =
-            mixnn_directory::Service::with_backend(PodTokens(context.clone()), issuer, registry);
+        let service = mixnn_directory::Service::with_backend(
+            PodTokens::new(context.clone()),
+            issuer,
+            registry,
+        );
         tasks.push(tokio::spawn(mixnn_directory::serve(
             listener,
             Arc::new(tls),

@@ -16,7 +16,7 @@ use kube::{Api, ResourceExt};
 use mixnn_node::{NodeArgs, NodeError, RegistryClient};
 use mixnn_protocol::registration::{Directory, Head, NodeClass};
 use mixnn_protocol::{ClaimKey, KeyPair, Suite, SystemRng};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::HashSet;
 
 #[derive(Parser)]
@@ -67,6 +67,7 @@ async fn from_apply_to_delete() {
     assert_eq!(pods.len(), 5);
     pods_tell_nothing(&world, &pods, &model.uid().unwrap()).await;
     let designer = designer_is_there(&world).await;
+    the_operator_is_held_to_one_shape(&world, &pods[0], &designer).await;
     registration(&world, &operator, &pods, &designer).await;
     a_lost_pod_is_replaced(&world, &hosts, &pods).await;
     a_pod_on_a_dead_node_is_replaced(&world, &hosts).await;
@@ -91,7 +92,7 @@ async fn pods_tell_nothing(world: &World, pods: &[Pod], uid: &str) {
             + &serde_json::to_string(&pod.spec).unwrap();
         let namespace = pod.namespace().unwrap();
         let text = text.replace(&namespace, "");
-        for told in ["vision", "net\"", "first", "l1", uid] {
+        for told in ["vision", "net\"", "first", "hidden-1", uid] {
             assert!(!text.contains(told), "'{told}' in {text}");
         }
         let owner = &pod.owner_references()[0];
@@ -126,13 +127,86 @@ async fn designer_is_there(world: &World) -> Pod {
     pod
 }
 
+/// By the API server, whatever the operator asks for (`rbac/admission.yaml`).
+async fn the_operator_is_held_to_one_shape(world: &World, pod: &Pod, designer: &Pod) {
+    let client = world.cluster.client_with(&world.operator_token);
+    let host = pod.namespace().unwrap();
+    let mut spec = serde_json::to_value(&pod.spec).unwrap();
+    spec.as_object_mut().unwrap().remove("nodeName");
+    let made = json!({"metadata": {"name": "made", "labels": pod.labels(),
+        "ownerReferences": pod.owner_references()}, "spec": spec});
+    let create = |namespace: String, change: Value| {
+        let mut made = made.clone();
+        objects::merge(&mut made, change);
+        let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+        async move {
+            let made = serde_json::from_value(made).unwrap();
+            let params = PostParams { dry_run: true, ..PostParams::default() };
+            api.create(&params, &made).await.map(drop).map_err(|e| e.to_string())
+        }
+    };
+    assert_eq!(create(host.clone(), json!({})).await, Ok(()));
+    let volume = |source: Value| {
+        let mut volumes = made["spec"]["volumes"].clone();
+        let mut volume = json!({"name": "more"});
+        objects::merge(&mut volume, source);
+        volumes.as_array_mut().unwrap().push(volume);
+        json!({"spec": {"volumes": volumes}})
+    };
+    let container = |change: Value| {
+        let mut containers = made["spec"]["containers"].clone();
+        objects::merge(&mut containers[0], change);
+        json!({"spec": {"containers": containers}})
+    };
+    let token = json!({"projected": {"sources": [{"serviceAccountToken": {"path": "api"}}]}});
+    let from =
+        json!({"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "a", "key": "a"}}}]});
+    for (change, words) in [
+        (container(json!({"image": "example.org/layer:latest"})), "by digest"),
+        (container(json!({"envFrom": [{"secretRef": {"name": "a"}}]})), "no Secret"),
+        (container(from), "no Secret"),
+        (container(json!({"securityContext": {"readOnlyRootFilesystem": false}})), "writable root"),
+        (volume(json!({"secret": {"secretName": "a"}})), "nothing else"),
+        (volume(json!({"hostPath": {"path": "/"}})), "nothing else"),
+        (volume(json!({"persistentVolumeClaim": {"claimName": "a"}})), "nothing else"),
+        (volume(token), "nothing else"),
+        (json!({"spec": {"serviceAccountName": "default"}}), "account"),
+        (json!({"spec": {"hostNetwork": true}}), "share nothing"),
+        (json!({"metadata": {"ownerReferences": null}}), "owned by the MixNNHost"),
+        (json!({"metadata": {"labels": {"mixnn.dev/pod": "other"}}}), "layers and relays"),
+    ] {
+        let said = create(host.clone(), change.clone()).await.unwrap_err();
+        assert!(said.contains(words), "{change}: {said}");
+    }
+    let said = create("vision".into(), json!({})).await.unwrap_err();
+    assert!(said.contains("no params found"), "no consent, no pod: {said}");
+    let sets: Api<StatefulSet> = Api::namespaced(client.clone(), "vision");
+    let mut set = serde_json::to_value(sets_get(world).await).unwrap();
+    let volumes = json!([{"name": "node", "hostPath": {"path": "/"}}]);
+    set["spec"]["template"]["spec"]["volumes"] = volumes;
+    set["metadata"] =
+        json!({"name": "net-designer", "ownerReferences": set["metadata"]["ownerReferences"]});
+    set["apiVersion"] = json!("apps/v1");
+    set["kind"] = json!("StatefulSet");
+    let params = PatchParams { dry_run: true, ..PatchParams::apply("mixnn-operator").force() };
+    let said = sets.patch("net-designer", &params, &Patch::Apply(set)).await.unwrap_err();
+    assert!(said.to_string().contains("nothing of its node"), "{said}");
+    // It holds nobody else: the designer's pod was made where no MixNNHost is.
+    assert_eq!(designer.namespace().as_deref(), Some("vision"));
+}
+
+async fn sets_get(world: &World) -> StatefulSet {
+    let sets: Api<StatefulSet> = Api::namespaced(world.client.clone(), "vision");
+    sets.get("net-designer").await.unwrap()
+}
+
 async fn registration(world: &World, operator: &Running, pods: &[Pod], designer: &Pod) {
     let folder = tempfile::tempdir().unwrap();
     let layer =
         |i: usize| pods.iter().filter(|p| p.labels()["mixnn.dev/pod"] == "layer").nth(i).unwrap();
     let relay = pods.iter().find(|p| p.labels()["mixnn.dev/pod"] == "relay").unwrap();
     let token = |pod: Pod, audience: &'static str| async move {
-        pod_token(&world.client, &pod, audience).await
+        pod_token(&world.client, &pod, Some(audience)).await
     };
 
     // The designer publishes claims before layer pods can register.
@@ -162,7 +236,7 @@ async fn registration(world: &World, operator: &Running, pods: &[Pod], designer:
         .await;
     assert_eq!(reason(wrong.unwrap_err()), "unauthorized");
     let foreign = foreign_pod(world, &layer(0).namespace().unwrap()).await;
-    let foreign_token = pod_token(&world.client, &foreign, AUDIENCE).await;
+    let foreign_token = pod_token(&world.client, &foreign, Some(AUDIENCE)).await;
     let mut disguised = foreign.clone();
     disguised.spec = layer(0).spec.clone();
     let foreign = registry(operator, &disguised, &foreign_token, &folder)

@@ -9,9 +9,11 @@
 //! | `POST /v1/claims` [`Claims`] | a designer | 204 |
 //! | `POST /v1/tokens` [`TokensRequest`] | a designer | [`Tokens`] |
 //!
-//! Each carries `Authorization: Bearer` with the node's token. A refusal is [`Refusal`].
+//! Each carries `Authorization: Bearer` with the node's token. A refusal is [`Refusal`]. 401: the token is not good;
+//! 503 and 429, with Retry-After: it cannot be told now, or too many ask at once; ask again.
 
 use crate::claim::Claim;
+use crate::control::Profile;
 use crate::{NodeId, Suite, wire_base64};
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +75,9 @@ pub struct Registration {
     /// HPKE public key.
     #[serde(with = "wire_base64")]
     pub public_key: Vec<u8>,
+    /// Numeric profile of a node that computes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
 }
 
 /// The answer to a registration: the same to the same registration.
@@ -129,6 +134,9 @@ pub struct NodeDetail {
     /// HPKE public key.
     #[serde(with = "wire_base64")]
     pub public_key: Vec<u8>,
+    /// Numeric profile, of layer pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
     /// The claim that the pod got, which tells the designer that the pod is its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<Claim>,
@@ -186,6 +194,10 @@ impl Refusal {
     pub const SUPERSEDED: &str = "superseded";
     /// Reason of a refusal to advance a head that is not as expected.
     pub const HEAD_MOVED: &str = "head-moved";
+    /// Reason of a refusal to a caller without a good token.
+    pub const UNAUTHORIZED: &str = "unauthorized";
+    /// Reason of a refusal while too many requests are under way: try again.
+    pub const BUSY: &str = "busy";
     /// Reason of a refusal while what keeps the registrations does not answer: try again.
     pub const UNAVAILABLE: &str = "unavailable";
 }

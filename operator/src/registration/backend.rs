@@ -8,7 +8,7 @@ use crate::world::Kept;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::ResourceExt;
-use kube::api::PostParams;
+use kube::api::{DeleteParams, PostParams};
 use mixnn_crds::SuiteName;
 use mixnn_directory::{Backend, Identity, ModelKey, Refused, Registry, check};
 use mixnn_protocol::registration::{
@@ -109,6 +109,9 @@ impl Backend for ClusterRegistry {
             Ok(_) => {
                 let answer = kept.answer.clone();
                 self.context.world.registration(&identity.uid, Some(kept));
+                if identity.class == NodeClass::Designer {
+                    self.forget_designers_before(workload, &identity.uid).await;
+                }
                 if let Some(record) = self.context.world.record_of(workload) {
                     self.context.wake(record.record.workload.clone());
                 }
@@ -235,6 +238,21 @@ impl ClusterRegistry {
         Ok(answer)
     }
 
+    /// There is one pod of a designer's name at a time: those that registered before are gone.
+    async fn forget_designers_before(&self, workload: &str, uid: &str) {
+        for old in self.context.world.designers(workload) {
+            if old.pod_uid == uid {
+                continue;
+            }
+            let (maps, params) = (self.context.maps(), DeleteParams::default());
+            let deleted = maps.delete(&name(&old.pod_uid), &params).await;
+            match crate::context::gone(deleted.map(drop)) {
+                Ok(()) => self.context.world.registration(&old.pod_uid, None),
+                Err(error) => tracing::warn!(%error, "an old registration stays for now"),
+            }
+        }
+    }
+
     fn uses_shared(&self, workload: &str) -> bool {
         let record = self.context.world.record_of(workload);
         record.is_some_and(|r| r.record.slots.iter().all(|s| s.role == Role::Layer))
@@ -326,6 +344,7 @@ fn entry(kept: &Kept, detailed: bool) -> DirectoryEntry {
         class: kept.registration.class,
         suite: kept.registration.suite,
         public_key: kept.registration.public_key.clone(),
+        profile: kept.registration.profile.clone(),
         claim: kept.answer.claim,
         host_domain: kept.host_domain.clone(),
         node_domain: kept.node_domain.clone(),
@@ -358,7 +377,7 @@ fn users_of_the_pool(context: &Context) -> impl Iterator<Item = Arc<crate::recor
     context.world.records().into_iter().filter(uses)
 }
 
-/// Designers that relays of a workload must reach. One that was replaced is still named: its term fences it.
+/// Designers that relays of a workload must reach.
 fn designers(context: &Context, workload: &str) -> Vec<Arc<Kept>> {
     if workload == WorkloadRef::SHARED {
         let users = users_of_the_pool(context);

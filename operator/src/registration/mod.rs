@@ -4,6 +4,7 @@
 mod auth;
 mod backend;
 mod heads;
+mod tokens;
 
 pub use auth::PodTokens;
 pub use backend::{ClusterRegistry, directory_of};

@@ -80,6 +80,11 @@ impl Cluster {
         self.folder.path().join(name).display().to_string()
     }
 
+    /// Where the API server listens, on 127.0.0.1.
+    pub const fn api_port(&self) -> u16 {
+        self.api
+    }
+
     /// Starts etcd over its data.
     pub fn start_etcd(&mut self) {
         let client = format!("http://127.0.0.1:{}", self.etcd);

@@ -1,5 +1,6 @@
 //! What kubelets would do: run pods that have a node, and confirm that pods ended.
 
+use super::machine::Machine;
 use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -17,8 +18,8 @@ pub struct Kubelet {
 }
 
 impl Kubelet {
-    /// Begins.
-    pub fn start(client: Client) -> Self {
+    /// Begins. With a machine, containers run on it as processes.
+    pub fn start(client: Client, machine: Option<Arc<Machine>>) -> Self {
         let dead = Arc::new(Mutex::new(HashSet::new()));
         let silent = dead.clone();
         let task = tokio::spawn(async move {
@@ -27,7 +28,7 @@ impl Kubelet {
             futures::pin_mut!(pods);
             loop {
                 match pods.try_next().await {
-                    Ok(Some(pod)) => serve(&client, &silent, pod).await,
+                    Ok(Some(pod)) => serve(&client, &silent, machine.as_ref(), pod).await,
                     Ok(None) => return,
                     Err(_) => {}
                 }
@@ -48,17 +49,28 @@ impl Drop for Kubelet {
     }
 }
 
-async fn serve(client: &Client, dead: &Mutex<HashSet<String>>, pod: Pod) {
+async fn serve(
+    client: &Client,
+    dead: &Mutex<HashSet<String>>,
+    machine: Option<&Arc<Machine>>,
+    pod: Pod,
+) {
     let Some(node) = pod.spec.as_ref().and_then(|s| s.node_name.clone()) else { return };
     if dead.lock().unwrap().contains(&node) {
         return;
     }
     let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap());
     if pod.metadata.deletion_timestamp.is_some() {
+        if let Some(machine) = machine {
+            machine.stop(&pod);
+        }
         let _ = api.delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await;
         return;
     }
     if pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Pending") {
+        if let Some(machine) = machine {
+            return machine.start(pod).await;
+        }
         let ip =
             format!("10.1.0.{}", pod.uid().unwrap().bytes().map(u32::from).sum::<u32>() % 250 + 1);
         let status = json!({"status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]}});

@@ -7,6 +7,7 @@
 
 pub mod cluster;
 pub mod kubelet;
+pub mod machine;
 pub mod mortal;
 pub mod objects;
 pub mod team;

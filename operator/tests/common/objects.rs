@@ -19,10 +19,9 @@ pub fn model_with(
     let mut all = vec![
         json!({"name": "first", "ops": [{"flatten": {}}, {"linear": {"in": 784, "out": 10}}]}),
     ];
-    all.extend(
-        (1..layers)
-            .map(|i| json!({"name": format!("l{i}"), "ops": [{"linear": {"in": 10, "out": 10}}]})),
-    );
+    all.extend((1..layers).map(
+        |i| json!({"name": format!("hidden-{i}"), "ops": [{"linear": {"in": 10, "out": 10}}]}),
+    ));
     let mut spec = json!({
         "layers": all,
         "training": {

@@ -1,6 +1,7 @@
 //! A platform with an operator, teams with namespaces.
 
 use super::kubelet::{Kubelet, node};
+use super::machine::Machine;
 use super::{Cluster, objects, until};
 use clap::Parser;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -11,6 +12,7 @@ use mixnn_crds::{MixNNHost, MixNNModel};
 use mixnn_operator::{Operator, Settings};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -23,6 +25,8 @@ pub struct World {
     pub client: Client,
     pub kubelet: Kubelet,
     pub operator_token: String,
+    /// Where containers run, if they do.
+    pub machine: Option<Arc<Machine>>,
 }
 
 /// An operator of this process. Dropped, it is as good as killed.
@@ -49,8 +53,17 @@ impl Drop for Running {
 }
 
 impl World {
-    /// Brings everything up but the operator.
+    /// Brings everything up but the operator. Containers do not run.
     pub async fn start() -> Option<Self> {
+        Self::start_with(|_, _| None).await
+    }
+
+    /// The same, with containers that run as processes of this machine.
+    pub async fn start_with_processes() -> Option<Self> {
+        Self::start_with(|client, api| Some(Machine::new(client, api))).await
+    }
+
+    async fn start_with(machine: impl FnOnce(Client, u16) -> Option<Arc<Machine>>) -> Option<Self> {
         // MIXNN_LOG=mixnn_operator=debug shows what the operator does.
         let filter = tracing_subscriber::EnvFilter::from_env("MIXNN_LOG");
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
@@ -70,12 +83,15 @@ impl World {
         );
         cluster.serves_crds().await;
         namespace(&client, PLATFORM, &json!({})).await;
-        apply_ok(&cluster, &["apply", "-f", &format!("{root}/operator/rbac/operator.yaml")]);
+        for file in ["operator.yaml", "admission.yaml"] {
+            apply_ok(&cluster, &["apply", "-f", &format!("{root}/operator/rbac/{file}")]);
+        }
         let operator_token = account_token(&client).await;
         node(&client, "n1", "64", "64Gi").await;
         node(&client, "n2", "64", "64Gi").await;
-        let kubelet = Kubelet::start(client.clone());
-        Some(Self { cluster, client, kubelet, operator_token })
+        let machine = machine(client.clone(), cluster.api_port());
+        let kubelet = Kubelet::start(client.clone(), machine.clone());
+        Some(Self { cluster, client, kubelet, operator_token, machine })
     }
 
     /// Settings of an operator, and more of them.
@@ -84,33 +100,21 @@ impl World {
             |name: &str| format!("example.org/{name}@sha256:{}", "0123456789abcdef".repeat(4));
         let (layer, relay, designer) = (image("layer"), image("relay"), image("designer"));
         let fixed = [
-            "mixnn-operator",
-            "--layer-image",
-            &layer,
-            "--relay-image",
-            &relay,
-            "--designer-image",
-            &designer,
-            "--registration-listen",
-            "127.0.0.1:0",
-            "--health-listen",
-            "127.0.0.1:0",
-            "--registration-host",
-            "localhost",
-            "--relay-cpu",
-            "100m",
-            "--relay-memory",
-            "64Mi",
-            "--lease-duration",
-            "4",
-            "--lease-renew",
-            "3",
-            "--lease-retry",
-            "1",
+            ["--layer-image", &layer],
+            ["--relay-image", &relay],
+            ["--designer-image", &designer],
+            ["--registration-listen", "127.0.0.1:0"],
+            ["--health-listen", "127.0.0.1:0"],
+            ["--registration-host", "localhost"],
+            ["--relay-cpu", "100m"],
+            ["--relay-memory", "64Mi"],
+            ["--lease-duration", "4"],
+            ["--lease-renew", "3"],
+            ["--lease-retry", "1"],
+            ["--identity", "first"],
         ];
-        let named = more.contains(&"--identity");
-        let identity: &[&str] = if named { &[] } else { &["--identity", "first"] };
-        Settings::parse_from(fixed.iter().chain(identity).chain(more))
+        let kept = fixed.iter().filter(|[flag, _]| !more.contains(flag)).flatten();
+        Settings::parse_from(["mixnn-operator"].iter().chain(kept).chain(more))
     }
 
     /// Starts an operator with the rights that the chart gives it.
@@ -230,12 +234,13 @@ async fn account_token(client: &Client) -> String {
 }
 
 /// A token as a pod has it.
-pub async fn pod_token(client: &Client, pod: &Pod, audience: &str) -> String {
+pub async fn pod_token(client: &Client, pod: &Pod, audience: Option<&str>) -> String {
+    let audiences: Vec<&str> = audience.into_iter().collect();
     let spec = pod.spec.as_ref().unwrap();
     let account = spec.service_account_name.clone().unwrap();
     let api: Api<ServiceAccount> = Api::namespaced(client.clone(), &pod.namespace().unwrap());
     let request: TokenRequest = serde_json::from_value(json!({"spec": {
-        "audiences": [audience], "expirationSeconds": 3600,
+        "audiences": audiences, "expirationSeconds": 3600,
         "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": pod.name_any(), "uid": pod.uid()},
     }, "metadata": {}}))
     .unwrap();

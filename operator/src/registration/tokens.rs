@@ -1,0 +1,85 @@
+//! What the API server said of tokens, for a moment: a pod asks every few seconds, and a stranger as often
+//! as it likes. Without clock and client.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// For so long a good token is not asked about again. What ends a pod's rights before is seen without it:
+/// its pod is read with every request.
+const GOOD: Duration = Duration::from_secs(30);
+/// The same of a bad one.
+const BAD: Duration = Duration::from_secs(5);
+/// The most tokens that are remembered.
+const MOST: usize = 8192;
+
+/// Whose a token is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Bound {
+    pub(super) namespace: String,
+    pub(super) account: String,
+    pub(super) pod: String,
+    pub(super) uid: String,
+}
+
+/// Answers by the hash of the token: memory holds no token.
+#[derive(Default)]
+pub(super) struct Remembered(HashMap<[u8; 32], (Instant, Option<Bound>)>);
+
+impl Remembered {
+    /// What was said of a token not long ago.
+    pub(super) fn get(&self, token: &str, now: Instant) -> Option<Option<Bound>> {
+        let (until, bound) = self.0.get(&hash(token))?;
+        (now < *until).then(|| bound.clone())
+    }
+
+    /// Remembers what was said.
+    pub(super) fn put(&mut self, token: &str, bound: Option<Bound>, now: Instant) {
+        if self.0.len() >= MOST {
+            self.0.retain(|_, (until, _)| now < *until);
+        }
+        if self.0.len() >= MOST {
+            // Strangers' tokens: what was said of a pod's is asked again.
+            self.0.clear();
+        }
+        let time = if bound.is_some() { GOOD } else { BAD };
+        self.0.insert(hash(token), (now + time, bound));
+    }
+}
+
+fn hash(token: &str) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bound() -> Option<Bound> {
+        let text = || "x".to_owned();
+        Some(Bound { namespace: text(), account: text(), pod: text(), uid: text() })
+    }
+
+    #[test]
+    fn answers_are_kept_for_a_moment() {
+        let (mut all, now) = (Remembered::default(), Instant::now());
+        all.put("good", bound(), now);
+        all.put("bad", None, now);
+        assert_eq!(all.get("good", now), Some(bound()));
+        assert_eq!(all.get("bad", now), Some(None));
+        assert_eq!(all.get("bad", now + BAD), None);
+        assert_eq!(all.get("good", now + BAD), Some(bound()));
+        assert_eq!(all.get("good", now + GOOD), None);
+    }
+
+    #[test]
+    fn a_flood_of_tokens_takes_no_more_memory() {
+        let (mut all, now) = (Remembered::default(), Instant::now());
+        for i in 0..3 * MOST {
+            all.put(&i.to_string(), None, now);
+        }
+        assert!(all.0.len() <= MOST);
+    }
+}
