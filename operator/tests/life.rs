@@ -178,12 +178,19 @@ async fn the_operator_is_held_to_one_shape(world: &World, pod: &Pod, designer: &
         let said = create(host.clone(), change.clone()).await.unwrap_err();
         assert!(said.contains(words), "{change}: {said}");
     }
-    let said = create("vision".into(), json!({})).await.unwrap_err();
-    assert!(said.contains("no params found"), "no consent, no pod: {said}");
+    let bind = ["create", "rolebinding", "host", "-n", "vision", "--clusterrole=mixnn-host"];
+    let bind = [&bind[..], &["--serviceaccount=mixnn:mixnn-operator"]].concat();
+    assert!(world.cluster.kubectl(&bind, "").0);
+    until("no consent, no pod, whatever rights there are", || async {
+        let account = json!({"spec": {"serviceAccountName": "default"}});
+        let said = create("vision".into(), account).await.unwrap_err();
+        said.contains("no params found").then_some(())
+    })
+    .await;
     let sets: Api<StatefulSet> = Api::namespaced(client.clone(), "vision");
     let mut set = serde_json::to_value(sets_get(world).await).unwrap();
-    let volumes = json!([{"name": "node", "hostPath": {"path": "/"}}]);
-    set["spec"]["template"]["spec"]["volumes"] = volumes;
+    let volumes = &mut set["spec"]["template"]["spec"]["volumes"];
+    volumes.as_array_mut().unwrap().push(json!({"name": "node", "hostPath": {"path": "/"}}));
     set["metadata"] =
         json!({"name": "net-designer", "ownerReferences": set["metadata"]["ownerReferences"]});
     set["apiVersion"] = json!("apps/v1");
