@@ -71,8 +71,8 @@ impl DeadMan {
     /// asks once more before it ends.
     pub fn verdict(&self, now: Instant) -> Verdict {
         let silent = now.saturating_duration_since(self.heard);
-        if silent < self.patience / 4 {
-            return Verdict::Wait(self.patience / 4 - silent);
+        if let Some(left) = (self.patience / 4).checked_sub(silent).filter(|left| !left.is_zero()) {
+            return Verdict::Wait(left);
         }
         let Some(asked) = self.asked else { return Verdict::Ask };
         if asked.saturating_duration_since(self.heard) >= self.patience {
@@ -83,7 +83,7 @@ impl DeadMan {
         if silent >= self.patience || since >= pause {
             return Verdict::Ask;
         }
-        Verdict::Wait((pause - since).min(self.patience - silent))
+        Verdict::Wait(pause.saturating_sub(since).min(self.patience.saturating_sub(silent)))
     }
 }
 

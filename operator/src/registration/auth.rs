@@ -1,7 +1,7 @@
 //! Who calls: a pod, by its projected ServiceAccount token.
 
 use super::backend::unavailable;
-use super::tokens::{Bound, Remembered};
+use super::tokens::{Bound, Remembered, Said};
 use crate::build::designer_name;
 use crate::context::Context;
 use crate::labels;
@@ -32,7 +32,7 @@ pub struct PodTokens {
 
 impl Authenticator for PodTokens {
     async fn authenticate(&self, token: &str) -> Result<Identity, Refused> {
-        let bound = self.bound(token).await?.ok_or(Refused::Unauthorized)?;
+        let bound = self.bound(token).await?;
         let pod = self.living(&bound).await?.ok_or(Refused::Unauthorized)?;
         let identity = match self.context.world.workload_of(&bound.namespace, &bound.pod) {
             Some(workload) => self.hosted(&bound, &pod, &workload),
@@ -50,16 +50,17 @@ impl PodTokens {
     }
 
     /// Whose the token is, by the API server's word, which holds for a moment.
-    async fn bound(&self, token: &str) -> Result<Option<Bound>, Refused> {
+    async fn bound(&self, token: &str) -> Said {
         let lock = || self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = lock().get(token, Instant::now()) {
-            return Ok(known);
+            return known;
         }
         let _place = self.waiting.try_acquire().map_err(|_| Refused::Busy)?;
         let _turn = self.asking.acquire().await;
         let said = self.review(token).await?.as_ref().and_then(bound);
+        let said = said.ok_or(Refused::Unauthorized);
         lock().put(token, said.clone(), Instant::now());
-        Ok(said)
+        said
     }
 
     /// The API server's word on a token: good, and for our audience.

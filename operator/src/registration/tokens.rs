@@ -2,6 +2,7 @@
 //! as it likes. Without clock and client.
 
 use aws_lc_rs::digest::{SHA256, digest};
+use mixnn_directory::Refused;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,9 @@ const GOOD: Duration = Duration::from_secs(30);
 const BAD: Duration = Duration::from_secs(5);
 /// The most tokens that are remembered.
 const MOST: usize = 8192;
+
+/// What was said of a token: whose it is, or that it is not good.
+pub(super) type Said = Result<Bound, Refused>;
 
 /// Whose a token is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,17 +28,17 @@ pub(super) struct Bound {
 
 /// Answers by the hash of the token: memory holds no token.
 #[derive(Default)]
-pub(super) struct Remembered(HashMap<[u8; 32], (Instant, Option<Bound>)>);
+pub(super) struct Remembered(HashMap<[u8; 32], (Instant, Said)>);
 
 impl Remembered {
     /// What was said of a token not long ago.
-    pub(super) fn get(&self, token: &str, now: Instant) -> Option<Option<Bound>> {
-        let (until, bound) = self.0.get(&hash(token))?;
-        (now < *until).then(|| bound.clone())
+    pub(super) fn get(&self, token: &str, now: Instant) -> Option<Said> {
+        let (until, said) = self.0.get(&hash(token))?;
+        (now < *until).then(|| said.clone())
     }
 
     /// Remembers what was said.
-    pub(super) fn put(&mut self, token: &str, bound: Option<Bound>, now: Instant) {
+    pub(super) fn put(&mut self, token: &str, said: Said, now: Instant) {
         if self.0.len() >= MOST {
             self.0.retain(|_, (until, _)| now < *until);
         }
@@ -42,8 +46,8 @@ impl Remembered {
             // Strangers' tokens: what was said of a pod's is asked again.
             self.0.clear();
         }
-        let time = if bound.is_some() { GOOD } else { BAD };
-        self.0.insert(hash(token), (now + time, bound));
+        let time = if said.is_ok() { GOOD } else { BAD };
+        self.0.insert(hash(token), (now + time, said));
     }
 }
 
@@ -57,18 +61,20 @@ fn hash(token: &str) -> [u8; 32] {
 mod tests {
     use super::*;
 
-    fn bound() -> Option<Bound> {
+    const NO: Said = Err(Refused::Unauthorized);
+
+    fn bound() -> Said {
         let text = || "x".to_owned();
-        Some(Bound { namespace: text(), account: text(), pod: text(), uid: text() })
+        Ok(Bound { namespace: text(), account: text(), pod: text(), uid: text() })
     }
 
     #[test]
     fn answers_are_kept_for_a_moment() {
         let (mut all, now) = (Remembered::default(), Instant::now());
         all.put("good", bound(), now);
-        all.put("bad", None, now);
+        all.put("bad", NO, now);
         assert_eq!(all.get("good", now), Some(bound()));
-        assert_eq!(all.get("bad", now), Some(None));
+        assert_eq!(all.get("bad", now), Some(NO));
         assert_eq!(all.get("bad", now + BAD), None);
         assert_eq!(all.get("good", now + BAD), Some(bound()));
         assert_eq!(all.get("good", now + GOOD), None);
@@ -78,7 +84,7 @@ mod tests {
     fn a_flood_of_tokens_takes_no_more_memory() {
         let (mut all, now) = (Remembered::default(), Instant::now());
         for i in 0..3 * MOST {
-            all.put(&i.to_string(), None, now);
+            all.put(&i.to_string(), NO, now);
         }
         assert!(all.0.len() <= MOST);
     }

@@ -91,18 +91,15 @@ impl Machine {
 
     /// All that processes have said.
     pub fn logs(&self) -> String {
-        let mut all = String::new();
-        for entry in std::fs::read_dir(self.folder.path()).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_some_and(|e| e == "log") {
-                let text = std::fs::read_to_string(&path).unwrap();
-                let tail: Vec<&str> = text.lines().rev().take(LINES).collect();
-                let name = path.file_name().unwrap().display().to_string();
-                all += &format!("--- {name}\n");
-                tail.iter().rev().for_each(|line| all += &format!("{line}\n"));
-            }
-        }
-        all
+        let entries = std::fs::read_dir(self.folder.path()).unwrap().map(|e| e.unwrap().path());
+        let logs = entries.filter(|path| path.extension().is_some_and(|e| e == "log"));
+        let one = |path: PathBuf| {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let lines: Vec<&str> = text.lines().collect();
+            let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
+            format!("--- {}\n{last}\n", path.file_name().unwrap().display())
+        };
+        logs.map(one).collect()
     }
 
     async fn patch(&self, pod: &Pod, status: &serde_json::Value) {
