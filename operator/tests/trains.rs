@@ -12,6 +12,7 @@ use kube::api::{DeleteParams, PostParams};
 use kube::{Api, ResourceExt};
 use mixnn_crds::{MixNNModel, TrainingStatus};
 use serde_json::{Value, json};
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
@@ -28,7 +29,7 @@ struct Logs(Arc<Machine>);
 impl Drop for Logs {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("{}", self.0.logs());
+            let _ = writeln!(std::io::stderr(), "{}", self.0.logs());
         }
     }
 }

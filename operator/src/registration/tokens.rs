@@ -63,20 +63,20 @@ mod tests {
 
     const NO: Said = Err(Refused::Unauthorized);
 
-    fn bound() -> Said {
+    fn bound() -> Bound {
         let text = || "x".to_owned();
-        Ok(Bound { namespace: text(), account: text(), pod: text(), uid: text() })
+        Bound { namespace: text(), account: text(), pod: text(), uid: text() }
     }
 
     #[test]
     fn answers_are_kept_for_a_moment() {
         let (mut all, now) = (Remembered::default(), Instant::now());
-        all.put("good", bound(), now);
+        all.put("good", Ok(bound()), now);
         all.put("bad", NO, now);
-        assert_eq!(all.get("good", now), Some(bound()));
+        assert_eq!(all.get("good", now), Some(Ok(bound())));
         assert_eq!(all.get("bad", now), Some(NO));
         assert_eq!(all.get("bad", now + BAD), None);
-        assert_eq!(all.get("good", now + BAD), Some(bound()));
+        assert_eq!(all.get("good", now + BAD), Some(Ok(bound())));
         assert_eq!(all.get("good", now + GOOD), None);
     }
 
