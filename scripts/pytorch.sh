@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs python3 with PyTorch 2.13.0 on the CPU, whose weights and logits tests compare with.
+# Runs Python 3.11 with PyTorch 2.13.0 on the CPU, whose weights and logits tests compare with.
 #
 #   scripts/pytorch.sh e2e/tests/clients/pytorch.py logits weights.safetensors ..
 #
@@ -9,6 +9,7 @@
 set -euo pipefail
 
 version=2.13.0
+python=$(command -v python3.11 || command -v python3)
 here=$(cd "$(dirname "$0")" && pwd)
 folder=${MIXNN_CACHE:-$HOME/.cache/mixnn}/pytorch-$version
 mkdir -p "$(dirname "$folder")"
@@ -16,12 +17,12 @@ exec 9>"$folder.lock"
 flock 9
 if [ ! -e "$folder/complete" ]; then
     for tool in gcc nm; do command -v $tool >/dev/null || { echo "pytorch: $tool is missing" >&2; exit 3; }; done
-    python3 -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "pytorch: python3 is not 3.11" >&2; exit 3; }
+    "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "pytorch: there is no Python 3.11" >&2; exit 3; }
     rm -rf "$folder" && mkdir -p "$folder"
-    pip=(python3 -m pip --quiet --disable-pip-version-check)
+    pip=("$python" -m pip --quiet --disable-pip-version-check)
     "${pip[@]}" download --no-deps --no-cache-dir --require-hashes -r "$here/libtorch-requirements.txt" \
         --only-binary=:all: -d "$folder/wheels" >&2 || exit 3
-    python3 - "$folder" <<'PY'
+    "$python" - "$folder" <<'PY'
 import pathlib, sys, zipfile
 
 folder = pathlib.Path(sys.argv[1])
@@ -43,9 +44,9 @@ for wheel in sorted((folder / "wheels").glob("*.whl")):
     wheel.unlink()
 PY
     "${pip[@]}" install --no-cache-dir --target "$folder" numpy==2.3.5 safetensors==0.7.0 typing_extensions sympy==1.14.0 networkx filelock fsspec jinja2 >&2 || exit 3
-    python3 "$here/pytorch_stub.py" "$folder/torch/lib" >&2 || exit 3
+    "$python" "$here/pytorch_stub.py" "$folder/torch/lib" >&2 || exit 3
     touch "$folder/complete"
 fi
 exec 9>&-
 export PYTHONPATH=$folder LD_LIBRARY_PATH=$folder/torch/lib
-exec python3 "$@"
+exec "$python" "$@"
