@@ -6,6 +6,7 @@
 mod common;
 
 use common::machine::{Machine, bin_dir};
+use common::team::Running;
 use common::{World, objects, until};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::api::{DeleteParams, PostParams};
@@ -141,7 +142,34 @@ async fn a_model_trains_though_its_designer_and_a_layer_are_lost() {
         (gone && world.pods(&hosts).await.is_empty()).then_some(())
     })
     .await;
+    pods_that_nobody_wants_end(&world, &hosts, operator).await;
+}
+
+/// The designer is lost and the operator gone for ever: pods end by themselves.
+async fn pods_that_nobody_wants_end(world: &World, hosts: &[String], operator: Running) {
+    let mut model = serde_json::to_value(objects::model("vision", "left", 1, 1)).unwrap();
+    model["spec"]["training"]["epochs"] = json!(10_000);
+    world.create(&serde_json::from_value(model).unwrap()).await;
+    until("its pods are registered", || async {
+        let status = world.models("vision").get("left").await.ok()?.status?;
+        (status.layers?.ready == "1/1" && status.relays?.ready == "1/1").then_some(())
+    })
+    .await;
+    let designers: Api<Pod> = Api::namespaced(world.client.clone(), "vision");
+    let machine = world.machine.as_ref().unwrap();
+    machine.stop(&designers.get("left-designer-0").await.unwrap());
     operator.stop().await;
+    until("layer and relay end by themselves", || async {
+        let pods = world.pods(hosts).await;
+        let phase = |p: &Pod| p.status.as_ref().and_then(|s| s.phase.clone());
+        (pods.len() == 2 && pods.iter().all(|p| phase(p).as_deref() == Some("Failed")))
+            .then_some(())
+    })
+    .await;
+    let said = machine.logs();
+    for words in ["this layer pod", "this relay has had no valid cell"] {
+        assert!(said.contains(words), "{said}");
+    }
 }
 
 fn what_a_person_sees(world: &World) {

@@ -18,6 +18,8 @@ use tokio::sync::Notify;
 
 /// What images set in the environment.
 const OF_IMAGES: [(&str, &str); 2] = [("ATEN_CPU_CAPABILITY", "avx2"), ("OMP_NUM_THREADS", "1")];
+/// Seconds that pods live on alone.
+const DEAD_MAN: &str = "8";
 /// Lines of each process's log that a failed test shows.
 const LINES: usize = 40;
 /// Between a container's end and its next start.
@@ -140,6 +142,8 @@ impl Machine {
         let name = image.split(['/', '@']).nth(1).unwrap();
         let mut command = Command::new(bin_dir().join(format!("mixnn-{name}")));
         command.env_clear().envs(OF_IMAGES).env("MIXNN_DIE_WITH_PARENT", "true");
+        // A test does not wait for a quarter of an hour.
+        command.env("MIXNN_DEAD_MAN", DEAD_MAN);
         // MIXNN_PROCESS_LOG=debug shows what the processes do.
         let level = std::env::var("MIXNN_PROCESS_LOG").unwrap_or_else(|_| "info".into());
         command.env("MIXNN_LOG", level);
