@@ -58,8 +58,10 @@ fn it_carries_the_crds_and_the_rights_of_the_operator() {
     for (name, crd) in mixnn_crds::crd_yamls().unwrap() {
         up_to_date(&files.join("crds").join(name), &crd);
     }
-    let rights = std::fs::read_to_string(root().join("operator/rbac/operator.yaml")).unwrap();
-    up_to_date(&files.join("rbac.yaml"), &rights);
+    for (theirs, ours) in [("operator.yaml", "rbac.yaml"), ("admission.yaml", "admission.yaml")] {
+        let text = std::fs::read_to_string(root().join("operator/rbac").join(theirs)).unwrap();
+        up_to_date(&files.join(ours), &text);
+    }
 }
 
 #[test]
