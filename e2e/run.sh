@@ -35,12 +35,15 @@ ended() {
     e2e/cluster/down.sh || status=1
     exit $status
 }
+mkdir -p "${images%/*}"
+exec 9>"${images%/*}/e2e.lock"
+flock -n 9 || { echo "e2e: another run uses the cluster of this machine; waiting for it" >&2; flock 9; }
 rm -rf "$out"
 e2e/cluster/down.sh
 trap ended EXIT
 docker/build.sh "$images"
 e2e/cluster/images.sh
-e2e/cluster/up.sh
+e2e/cluster/up.sh 9>&-
 mkdir -p "$out"
 e2e/cluster/load.sh "$images" >"$out/images.yaml"
-MIXNN_E2E_KILL_NODE=$PWD/e2e/cluster/kill-node.sh MIXNN_E2E_VALUES=$out/images.yaml e2e/cluster/enter.sh "${test[@]}"
+MIXNN_E2E_KILL_NODE=$PWD/e2e/cluster/kill-node.sh MIXNN_E2E_VALUES=$out/images.yaml e2e/cluster/enter.sh "${test[@]}" 9>&-

@@ -364,7 +364,9 @@ impl<'a> Mailbox<'a> {
         let of_attempt = header.attempt == self.attempt;
         let known = &mut self.known[layer];
         match report {
-            Report::Hello => known.hello = true,
+            // It is said again and again until a command comes: if that were progress, a command that
+            // got lost would not be sent again.
+            Report::Hello => return Ok(!std::mem::replace(&mut known.hello, true)),
             Report::Ready => known.ready = true,
             Report::Digest(digest) => known.digest = Some(digest),
             Report::Took(part) => known.took = known.took.max(part + 1),

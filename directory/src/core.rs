@@ -248,7 +248,10 @@ impl Registry {
     }
 }
 
-/// Whether a node may register this: version, suite, key and URL.
+/// The most characters of each text in a numeric profile: all of them are in every directory.
+const MAX_PROFILE: usize = 64;
+
+/// Whether a node may register this: version, suite, key, profile and URL.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -266,6 +269,11 @@ pub fn check(suite: Suite, registration: &Registration) -> Result<(), Refused> {
     }
     if let Err(error) = PublicKey::from_bytes(registration.suite, &registration.public_key) {
         return bad(error.to_string());
+    }
+    let profile = registration.profile.iter().flat_map(|p| [&p.libtorch, &p.cpu_capability]);
+    let is_short = |t: &&String| t.len() <= MAX_PROFILE && t.chars().all(|c| c.is_ascii_graphic());
+    if !profile.clone().all(|text| is_short(&text)) {
+        return bad(format!("a numeric profile of more than {MAX_PROFILE} printable characters"));
     }
     Authority::from_url(&registration.url).map(drop).or_else(|e| bad(e.to_string()))
 }

@@ -6,6 +6,7 @@ use clap::Parser;
 use mixnn_directory::{Identity, ModelKey, Patience, Registry, Service, StaticTokens, serve};
 use mixnn_node::{NodeArgs, NodeError, RegistryClient};
 use mixnn_protocol::admission::{Issuer, TokenRequest, Turnstile};
+use mixnn_protocol::control::Profile;
 use mixnn_protocol::registration::NodeClass;
 use mixnn_protocol::{AdmissionKey, ClaimKey, KeyPair, Suite, SystemRng};
 use mixnn_transport::Counters;
@@ -169,6 +170,10 @@ async fn what_is_not_right_is_refused_with_its_reason() {
     let x_wing = KeyPair::generate(Suite::XWing, &mut SystemRng);
     let suite = client.register(NodeClass::Relay, URL, x_wing.public()).await;
     assert_eq!(reason(suite.unwrap_err()), "bad-request");
+    let profile = Profile { libtorch: "2".repeat(65), threads: 1, cpu_capability: "avx2".into() };
+    let long = platform.client("relay").with_profile(profile);
+    let profile = long.register(NodeClass::Relay, URL, key.public()).await;
+    assert_eq!(reason(profile.unwrap_err()), "bad-request");
     let claims = client.publish_claims(Vec::new()).await;
     assert_eq!(reason(claims.unwrap_err()), "forbidden");
     let tokens = client.tokens(vec![vec![0; 256]]).await;

@@ -14,11 +14,12 @@ PATH=$PATH:/usr/sbin:/sbin
 
 missing_commands() { for c in $commands; do command -v "$c" >/dev/null || echo "$c"; done; }
 
-if [ "${1:-}" = --install ] && [ "$(id -u)" = 0 ]; then
+# Nothing is installed where it would be of no use.
+if [ "${1:-}" = --install ] && [ "$(id -u)" = 0 ] && [ -d /sys/fs/cgroup/memory ]; then
     if [ -n "$(missing_commands)" ] || [ ! -d /usr/lib/cni ]; then
         say "installing Debian's packages ..."
         export DEBIAN_FRONTEND=noninteractive
-        { apt-get update -q && apt-get install -yq --no-install-recommends $packages; } >/dev/null ||
+        { apt-get update -q && apt-get install -yq --no-remove --no-install-recommends $packages; } >/dev/null ||
             say "apt-get could not install them"
     fi
     "$root/scripts/kube-assets.sh" --nodes >/dev/null || true

@@ -15,10 +15,10 @@ fn spec() -> Spec {
 }
 
 /// A run whose first process of this program is behind a link. No process is taken for frozen.
-fn behind(program: &str) -> (Running, Link, tempfile::TempDir) {
+fn behind(program: &str, stall: &str) -> (Running, Link, tempfile::TempDir) {
     let (link, marks) = (Link::start(), tempfile::tempdir().unwrap());
     let bin = with_wrapper(program, &link.script(marks.path()));
-    let running = run(&bin, &["--liveness", "300", "--stall", "3"]);
+    let running = run(&bin, &["--liveness", "300", "--stall", stall]);
     assert!(link.passed() > 0, "nothing goes over the link");
     (running, link, bin)
 }
@@ -40,7 +40,7 @@ fn ends_with_the_same_bits(running: Running) -> String {
 
 #[test]
 fn a_relay_that_is_cut_off_and_comes_back() {
-    let (running, link, _bin) = behind("mixnn-relay");
+    let (running, link, _bin) = behind("mixnn-relay", "3");
     link.cut(true);
     running.wait_for("recovery", || running.said().contains("steps again"));
     link.cut(false);
@@ -50,7 +50,7 @@ fn a_relay_that_is_cut_off_and_comes_back() {
 /// Its state is nowhere else than in the checkpoint: training waits until it is there again.
 #[test]
 fn a_layer_that_is_cut_off_and_comes_back() {
-    let (running, link, _bin) = behind("mixnn-layer");
+    let (running, link, _bin) = behind("mixnn-layer", "3");
     link.cut(true);
     running.wait_for("fault", || running.said().contains("nothing came for"));
     link.cut(false);
@@ -59,7 +59,7 @@ fn a_layer_that_is_cut_off_and_comes_back() {
 
 #[test]
 fn a_slow_link_costs_time_and_no_step() {
-    let (running, link, _bin) = behind("mixnn-relay");
+    let (running, link, _bin) = behind("mixnn-relay", "300");
     link.delay(Duration::from_millis(20));
     let said = ends_with_the_same_bits(running);
     assert!(!said.contains("steps again"), "{said}");

@@ -97,7 +97,7 @@ fn drains(ring: Served, (body, outputs): &(Value, Value)) {
     let path = "/v2/models/secret-name/infer";
     stream.write_all(head("POST", path, body.len()).as_bytes()).unwrap();
     stream.write_all(&body.as_bytes()[..100]).unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(Duration::from_secs(1));
     ring.interrupt();
     ring.wait_for("drain", || TcpStream::connect(ring.address).is_err());
     stream.write_all(&body.as_bytes()[100..]).unwrap();

@@ -42,7 +42,7 @@ fn model(more: Value) -> MixNNModel {
         "layersFrom": {"secretRef": {"name": "sealed"}}, "layerCounts": {"standard": 3},
     });
     model["spec"]["training"] = json!({
-        "dataset": {"digits": {"train": 2000, "test": 200}}, "batchSize": 20, "epochs": 8,
+        "dataset": {"digits": {"train": 2000, "test": 200}}, "batchSize": 20, "epochs": 20,
         "optimizer": {"adam": {"lr": 0.002}},
     });
     objects::merge(&mut model["spec"], spec);
@@ -70,7 +70,7 @@ async fn training(world: &World) -> Option<TrainingStatus> {
     world.models("vision").get("net").await.ok()?.status?.training
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_model_trains_though_its_designer_and_a_layer_are_lost() {
     let Some(world) = World::start_with_processes().await else { return };
     let machine = world.machine.clone().unwrap();
@@ -109,7 +109,7 @@ async fn a_model_trains_though_its_designer_and_a_layer_are_lost() {
         let pod = designers.get_opt("net-designer-0").await.ok()??;
         let head = serde_json::from_str::<Value>(&maps.get(&head).await.ok()?.data?["head.json"]);
         let head = head.ok()?;
-        (pod.uid() != first.uid() && head["head"]["term"] == 2).then_some(head)
+        (pod.uid() != first.uid() && head["head"]["term"].as_u64() >= Some(2)).then_some(head)
     })
     .await;
     assert!(head["head"]["checkpoint"].as_u64() > Some(0), "{head}");
@@ -121,7 +121,7 @@ async fn a_model_trains_though_its_designer_and_a_layer_are_lost() {
     machine.crash(layer);
     until("a lost layer is replaced", || async {
         let status = world.models("vision").get("net").await.ok()?.status?;
-        (status.layers?.replaced == 1).then_some(())
+        (status.layers?.replaced >= 1).then_some(())
     })
     .await;
 

@@ -69,6 +69,7 @@ impl FrontArgs {
             in_flight: self.in_flight as usize,
             merge: !self.no_merge,
             queue: 1024,
+            bytes: ((self.max_body as usize) << 20).saturating_mul(4),
         }
     }
 

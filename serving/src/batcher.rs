@@ -25,11 +25,21 @@ pub struct Batching {
     pub merge: bool,
     /// The most requests that wait; one more is told to come again.
     pub queue: usize,
+    /// The most bytes of inputs that wait or are in the backend, those of clients that have gone away
+    /// included; a request that would be more is told to come again.
+    pub bytes: usize,
 }
 
 impl Default for Batching {
     fn default() -> Self {
-        Self { max_size: 32, max_delay: Duration::ZERO, in_flight: 4, merge: true, queue: 1024 }
+        Self {
+            max_size: 32,
+            max_delay: Duration::ZERO,
+            in_flight: 4,
+            merge: true,
+            queue: 1024,
+            bytes: 256 << 20,
+        }
     }
 }
 
@@ -38,12 +48,18 @@ struct Pending {
     samples: usize,
     since: Instant,
     reply: oneshot::Sender<Result<Answer, InferError>>,
+    /// Its share of [`Batching::bytes`].
+    _bytes: OwnedSemaphorePermit,
 }
+
+/// Bytes of a permit: a semaphore counts to 2^29 on small machines.
+const PERMIT: usize = 1 << 10;
 
 /// The way into the backend.
 #[derive(Clone)]
 pub(crate) struct Batcher {
     queue: mpsc::Sender<Pending>,
+    bytes: Arc<Semaphore>,
 }
 
 impl Batcher {
@@ -51,18 +67,22 @@ impl Batcher {
     pub(crate) fn start(backend: Arc<dyn Backend>, how: Batching, metrics: Arc<Metrics>) -> Self {
         let (queue, waiting) = mpsc::channel(how.queue.max(1));
         let places = Arc::new(Semaphore::new(how.in_flight.max(1)));
+        let bytes = Arc::new(Semaphore::new(how.bytes.div_ceil(PERMIT)));
         let former = Former { waiting, over: VecDeque::new(), how, places, backend, metrics };
         tokio::spawn(former.run());
-        Self { queue }
+        Self { queue, bytes }
     }
 
     /// Takes a request's inputs through the backend, in whatever company.
     pub(crate) async fn infer(&self, inputs: Vec<Tensor>) -> Result<Answer, InferError> {
         let (reply, answer) = oneshot::channel();
         let samples = inputs.first().map_or(0, Tensor::samples);
-        let pending = Pending { inputs, samples, since: Instant::now(), reply };
-        let full = |_| InferError::busy("too many requests are waiting");
-        self.queue.try_send(pending).map_err(full)?;
+        let full = || InferError::busy("too many requests are waiting");
+        let size: usize = inputs.iter().map(|input| input.data.len()).sum();
+        let permits = u32::try_from(size.div_ceil(PERMIT)).map_err(|_| full())?;
+        let bytes = self.bytes.clone().try_acquire_many_owned(permits).map_err(|_| full())?;
+        let pending = Pending { inputs, samples, since: Instant::now(), reply, _bytes: bytes };
+        self.queue.try_send(pending).map_err(|_| full())?;
         answer.await.unwrap_or_else(|_| Err(InferError::busy("the server is ending")))
     }
 }

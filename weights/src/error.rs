@@ -14,6 +14,14 @@ pub enum Problem {
     /// A tensor that the model does not have.
     #[error("tensor '{0}' is not the model's")]
     Extra(String),
+    /// A name that a model's file cannot hold.
+    #[error(
+        "a tensor is named {name:?}: names have letters, digits and . _ - / : only, 512 at most"
+    )]
+    Name {
+        /// The beginning of it.
+        name: String,
+    },
     /// A tensor of another shape or element type.
     #[error("tensor '{name}' is {found}; the model takes {expected}")]
     Mismatch {

@@ -3,11 +3,11 @@
 //! Names and shapes give linear, convolutional, normalising and embedding modules; nothing in a file
 //! says what lies between them (activations, pooling, reshaping), nor strides and padding.
 
-use crate::error::WeightsError;
+use crate::error::{Problem, WeightsError};
 use crate::file::Weights;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Layers as far as they can be told.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -37,14 +37,16 @@ pub fn skeleton(bytes: &[u8]) -> Result<Skeleton, WeightsError> {
     let file = Weights::parse(bytes)?;
     let mut modules: BTreeMap<Vec<Part>, BTreeMap<String, Vec<usize>>> = BTreeMap::new();
     for name in file.names() {
+        check_name(name)?;
         let Some(view) = file.tensor(name) else { continue };
         let (module, parameter) = name.rsplit_once('.').unwrap_or(("", name));
         let place = modules.entry(parts(module)).or_default();
         place.insert(parameter.to_owned(), view.shape().to_vec());
     }
     let mut out = Skeleton { layers: Vec::new(), unknown: Vec::new(), rename: Vec::new() };
+    let mut taken = HashMap::new();
     for (module, parameters) in &modules {
-        add(&mut out, &joined(module), parameters);
+        add(&mut out, &mut taken, &joined(module), parameters);
     }
     out.unknown.push(
         "the order of layers: they are in the order of their names; put them in the order of the forward pass".into(),
@@ -53,6 +55,15 @@ pub fn skeleton(bytes: &[u8]) -> Result<Skeleton, WeightsError> {
         "what lies between them: activations, pooling, flatten, dropout; add these ops".into(),
     );
     Ok(out)
+}
+
+/// Names go into comments, shell rules and YAML: from a file of a stranger, too.
+fn check_name(name: &str) -> Result<(), WeightsError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:".contains(c);
+    if name.len() <= 512 && name.chars().all(plain) {
+        return Ok(());
+    }
+    Err(Problem::Name { name: name.chars().take(64).collect() }.into())
 }
 
 /// Numbers sort as numbers, and before words.
@@ -75,8 +86,13 @@ fn joined(module: &[Part]) -> String {
     module.iter().map(text).collect::<Vec<_>>().join(".")
 }
 
-fn add(out: &mut Skeleton, module: &str, parameters: &BTreeMap<String, Vec<usize>>) {
-    let name = unique(&label(module), &out.layers);
+fn add(
+    out: &mut Skeleton,
+    taken: &mut HashMap<String, usize>,
+    module: &str,
+    parameters: &BTreeMap<String, Vec<usize>>,
+) {
+    let name = unique(label(module), taken);
     let shape = |p: &str| parameters.get(p).map(Vec::as_slice);
     let bias = parameters.contains_key("bias");
     let op = match (shape("weight"), parameters.contains_key("running_mean")) {
@@ -150,12 +166,19 @@ fn label(module: &str) -> String {
     if kept.is_empty() { "layer".into() } else { kept.trim_end_matches('-').to_owned() }
 }
 
-fn unique(name: &str, taken: &[SkeletonLayer]) -> String {
-    let is_taken = |n: &str| taken.iter().any(|l| l.name == n);
-    if !is_taken(name) {
-        return name.to_owned();
+/// The name, or with the first number behind it that no layer has yet. `taken` holds, for each name, the
+/// number that is tried next.
+fn unique(name: String, taken: &mut HashMap<String, usize>) -> String {
+    let Some(mut next) = taken.get(&name).copied() else {
+        taken.insert(name.clone(), 2);
+        return name;
+    };
+    let mut numbered = format!("{name}-{next}");
+    while taken.contains_key(&numbered) {
+        next += 1;
+        numbered = format!("{name}-{next}");
     }
-    // One more name than there are taken ones: one of them is free.
-    let mut others = (2..=taken.len() + 2).map(|i| format!("{name}-{i}"));
-    others.find(|n| !is_taken(n)).unwrap_or_default()
+    taken.insert(name, next + 1);
+    taken.insert(numbered.clone(), 2);
+    numbered
 }

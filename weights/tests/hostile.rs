@@ -127,6 +127,31 @@ fn headers_that_lie_are_refused() {
     }
 }
 
+/// What `convert` writes goes into comments, shells and clusters.
+#[test]
+fn a_skeleton_of_names_that_are_no_names_is_refused() {
+    for name in ["x\n---\nkind: ClusterRoleBinding\n#.weight", "a$(id).weight", "a'.weight"] {
+        let one = vec![(name.to_owned(), Dtype::F32, vec![1], vec![0; 4])];
+        let refused = skeleton(&file(&one)).map(|_| ()).unwrap_err();
+        assert!(matches!(refused.0[0], Problem::Name { .. }), "{name:?}");
+    }
+}
+
+#[test]
+fn thousands_of_modules_of_one_label_get_names_of_their_own() {
+    let all = (0..4000).map(|i| {
+        (
+            format!("_{}.weight", "_".repeat(i % 400) + &"-".repeat(i / 400)),
+            Dtype::F32,
+            vec![1, 1],
+            vec![0; 4],
+        )
+    });
+    let found = skeleton(&file(&all.collect())).unwrap();
+    let names: std::collections::HashSet<_> = found.layers.iter().map(|l| &l.name).collect();
+    assert_eq!((names.len(), found.layers.len()), (4000, 4000));
+}
+
 #[test]
 fn every_operation_of_a_skeleton_is_one_of_the_models() {
     let of = |name: &str, shape: &[usize]| {

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 /// What images set in the environment.
 const OF_IMAGES: [(&str, &str); 2] = [("ATEN_CPU_CAPABILITY", "avx2"), ("OMP_NUM_THREADS", "1")];
 /// Seconds that pods live on alone.
-const DEAD_MAN: &str = "8";
+const DEAD_MAN: &str = "20";
 /// Lines of each process's log that a failed test shows.
 const LINES: usize = 40;
 /// Between a container's end and its next start.
