@@ -11,6 +11,7 @@ use common::{World, objects, until};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use mixnn_node::{NodeArgs, NodeError, RegistryClient};
@@ -194,19 +195,37 @@ async fn the_operator_is_held_to_one_shape(world: &World, pod: &Pod, designer: &
     })
     .await;
     let sets: Api<StatefulSet> = Api::namespaced(client.clone(), "vision");
-    let mut set = serde_json::to_value(sets_get(world).await).unwrap();
-    let volumes = &mut set["spec"]["template"]["spec"]["volumes"];
+    let set = serde_json::to_value(sets_get(world).await).unwrap();
+    let pod = &set["spec"]["template"]["spec"];
+    let mut volumes = pod["volumes"].clone();
     volumes.as_array_mut().unwrap().push(json!({"name": "node", "hostPath": {"path": "/"}}));
-    let root = json!({"securityContext": {"privileged": true, "allowPrivilegeEscalation": true}});
-    objects::merge(&mut set["spec"]["template"]["spec"]["containers"][0], root);
-    set["metadata"] =
-        json!({"name": "net-designer", "ownerReferences": set["metadata"]["ownerReferences"]});
-    set["apiVersion"] = json!("apps/v1");
-    set["kind"] = json!("StatefulSet");
-    let params = PatchParams { dry_run: true, ..PatchParams::apply("mixnn-operator").force() };
-    let said = sets.patch("net-designer", &params, &Patch::Apply(set)).await.unwrap_err();
-    let said = said.to_string();
-    assert!(said.contains("nothing of its node") || said.contains("without root"), "{said}");
+    let mut containers = pod["containers"].clone();
+    objects::merge(&mut containers[0], json!({"securityContext": {"runAsUser": 0}}));
+    for (change, words) in [
+        (json!({"volumes": volumes}), "nothing of its node"),
+        (json!({"containers": containers}), "without root"),
+    ] {
+        let mut spec = set["spec"].clone();
+        objects::merge(&mut spec["template"]["spec"], change);
+        let owners = &set["metadata"]["ownerReferences"];
+        let changed = json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "spec": spec,
+            "metadata": {"name": "net-designer", "ownerReferences": owners},
+        });
+        let params = PatchParams { dry_run: true, ..PatchParams::apply("mixnn-operator").force() };
+        let said = sets.patch("net-designer", &params, &Patch::Apply(changed)).await.unwrap_err();
+        assert!(said.to_string().contains(words), "{said}");
+    }
+    // Rights for somebody else.
+    let binding = json!({
+        "metadata": {"name": "more"},
+        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": host}],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "mixnn-host"},
+    });
+    let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), &host);
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    let said = bindings.create(&dry, &serde_json::from_value(binding).unwrap()).await.unwrap_err();
+    assert!(said.to_string().contains("gives rights to itself"), "{said}");
     // It holds nobody else: the designer's pod was made where no MixNNHost is.
     assert_eq!(designer.namespace().as_deref(), Some("vision"));
 }
