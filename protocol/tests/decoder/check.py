@@ -35,7 +35,7 @@ def check_labels(v, labels):
     expected = {
         "letterInfo": "letter", "letterBody": "letter body", "hopSecret": "hop secret", "hopTag": "hop tag",
         "hopOpen": "hop open", "hopSeal": "hop seal", "hopLease": "hop lease", "generationKey": "generation key",
-        "generationNext": "generation next", "podSetup": "pod setup", "shardInfo": "shard",
+        "generationNext": "generation next", "podSetup": "pod setup", "shardInfo": "shard", "shardKey": "shard key",
         "admission": "admission",
     }  # fmt: skip
     same(labels, {k: b"mixnn v1 " + t.encode() for k, t in expected.items()}, "labels")
