@@ -14,7 +14,7 @@ seconds=${1:-60}
 [ $# -gt 0 ] && shift
 case $seconds in ''|*[!0-9]*) echo "usage: scripts/fuzz.sh [SECONDS] [TARGET...]" >&2; exit 2;; esac
 cd "$(dirname "$0")/../fuzz"
-[ $# -gt 0 ] || set -- $(basename -s .rs fuzz_targets/*.rs)
+if [ $# = 0 ]; then mapfile -t targets < <(basename -s .rs fuzz_targets/*.rs); set -- "${targets[@]}"; fi
 
 cargo test --quiet --locked -p mixnn-protocol --manifest-path ../Cargo.toml --test fuzz_bounded \
     -- --ignored write_seeds >/dev/null

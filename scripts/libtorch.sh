@@ -60,7 +60,7 @@ say "downloading torch $version ($flavour) from PyPI ..."
 wheel=(--only-binary=:all: --implementation cp --python-version 3.11 --abi cp311
     --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_25_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64)
 if [ $flavour = cuda ]; then
-    fetch=(torch==$version)
+    fetch=("torch==$version")
 else
     fetch=(--no-deps --require-hashes -r "$here/libtorch-requirements.txt")
 fi

@@ -6,7 +6,7 @@
 # Fetched once into ~/.cache/mixnn; needs python3 with pip and flock. Ends with 3 where they cannot be had.
 set -euo pipefail
 
-pins=(tritonclient[http,grpc]==2.73.0 schemathesis==4.32.5)
+pins=("tritonclient[http,grpc]==2.73.0" "schemathesis==4.32.5")
 folder=${MIXNN_CACHE:-$HOME/.cache/mixnn}/serving-clients-2.73.0-4.32.5
 mkdir -p "$(dirname "$folder")"
 exec 9>"$folder.lock"
