@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{ADAM, MLP, Running, Spec, run, runner_pid, signal, stderr};
+use common::{ADAM, MLP, Running, Spec, newest_checkpoint, run, runner_pid, signal, stderr};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -17,16 +17,10 @@ fn spec() -> Spec {
 
 const EVERY: [&str; 2] = ["--checkpoint-every", "20"];
 
-/// The number of the newest checkpoint that is known outside the store.
-fn head(folder: &Path) -> Option<u64> {
-    let head = std::fs::read(folder.join("run/secret-name-1/head.json")).ok()?;
-    serde_json::from_slice::<Value>(&head).ok()?["checkpoint"].as_u64()
-}
-
 /// A run that was interrupted after its second checkpoint.
 fn interrupted() -> tempfile::TempDir {
     let running = Running::start_with(&spec(), &EVERY);
-    let second = || head(running.folder.path()) >= Some(2);
+    let second = || newest_checkpoint(running.folder.path()) >= Some(2);
     running.wait_for("second checkpoint", second);
     signal(runner_pid(&running), Signal::INT);
     let Running { mut runner, folder } = running;
@@ -58,7 +52,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 /// the next one when the run was interrupted.
 fn newest(folder: &Path) -> Vec<PathBuf> {
     let checkpoints = folder.join("run/secret-name-1/checkpoints/checkpoints");
-    let last = checkpoints.join(format!("{:012}", head(folder).unwrap()));
+    let last = checkpoints.join(format!("{:012}", newest_checkpoint(folder).unwrap()));
     files(&checkpoints).into_iter().filter(|f| *f >= last).collect()
 }
 

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{ADAM, Running, Spec, mixnn, run, runner_pid, signal, stderr};
+use common::{ADAM, Running, Spec, mixnn, newest_checkpoint, run, runner_pid, signal, stderr};
 use parquet::data_type::{DoubleType, Int32Type};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
@@ -140,12 +140,8 @@ fn an_order_that_is_taken_up_in_the_middle_of_an_epoch() {
     let mut command = mixnn(folder.path());
     command.arg("run").args(every);
     let running = Running::spawn(command, folder);
-    let head = running.folder.path().join("run/secret-name-1/head.json");
-    running.wait_for("checkpoint", || {
-        let head = std::fs::read(&head).ok();
-        let head = head.and_then(|h| serde_json::from_slice::<Value>(&h).ok());
-        head.is_some_and(|h| h["checkpoint"].as_u64() >= Some(2))
-    });
+    let second = || newest_checkpoint(running.folder.path()) >= Some(2);
+    running.wait_for("checkpoint", second);
     signal(runner_pid(&running), Signal::INT);
     let Running { mut runner, folder } = running;
     runner.wait().unwrap();

@@ -112,7 +112,8 @@ impl Placed {
     }
 }
 
-const fn element(dtype: Dtype) -> usize {
+/// Bytes of an element.
+pub(crate) const fn element(dtype: Dtype) -> usize {
     match dtype {
         Dtype::I64 => 8,
         _ => 4,

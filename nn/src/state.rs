@@ -2,7 +2,7 @@
 
 use crate::digest::layer_digest;
 use crate::error::Context;
-use crate::export::Export;
+use crate::export::{Export, element};
 use crate::network::Network;
 use crate::{LayerKey, NnError};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -67,10 +67,7 @@ impl State {
     /// Bytes of its tensors.
     pub(crate) fn size(&self) -> usize {
         let groups = self.groups().into_iter().flat_map(|(_, tensors)| tensors);
-        groups
-            .chain(&self.buffers)
-            .map(|t| t.numel() * if t.kind() == Kind::Int64 { 8 } else { 4 })
-            .sum()
+        groups.chain(&self.buffers).map(|t| t.numel() * element(dtype(t.kind()))).sum()
     }
 
     /// Reads a state that [`export`](Self::export) gave for the same layer.

@@ -107,6 +107,12 @@ impl Spec {
     }
 }
 
+/// The number of a run's newest checkpoint that is known outside the store.
+pub fn newest_checkpoint(folder: &Path) -> Option<u64> {
+    let head = std::fs::read(folder.join("run/secret-name-1/head.json")).ok()?;
+    serde_json::from_slice::<Value>(&head).ok()?["checkpoint"].as_u64()
+}
+
 /// `mixnn` with these arguments, in a folder.
 pub fn mixnn(folder: &Path) -> Command {
     let mut command = Command::new(bin_dir().join("mixnn"));
