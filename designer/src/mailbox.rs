@@ -76,7 +76,7 @@ impl<'a> Mailbox<'a> {
             Kind::Gradient | Kind::Labels => self.last_lane(),
             _ => self.first_lane(),
         };
-        self.endpoint.send(lane, self.header(kind, step, micro_batch), payload);
+        self.endpoint.send(self.ring.name(lane), self.header(kind, step, micro_batch), payload);
     }
 
     pub(crate) fn first_lane(&self) -> u32 {
@@ -90,7 +90,8 @@ impl<'a> Mailbox<'a> {
     /// Sends a probe on each lane from the designer to a layer.
     fn probe(&self) {
         for lane in [self.first_lane(), self.last_lane()] {
-            self.endpoint.send(lane, self.header(Kind::Probe, 0, 0), Vec::new());
+            let name = self.ring.name(lane);
+            self.endpoint.send(name, self.header(Kind::Probe, 0, 0), Vec::new());
         }
     }
 
@@ -119,7 +120,7 @@ impl<'a> Mailbox<'a> {
 
     fn to_layer(&self, layer: usize, header: MessageHeader, payload: Vec<u8>) {
         let lane = self.ring.id(LaneRole::Command, End::Designer, End::Layer(layer));
-        self.endpoint.send(lane, header, payload);
+        self.endpoint.send(self.ring.name(lane), header, payload);
     }
 
     const fn header(&self, kind: Kind, step: u64, micro_batch: u32) -> MessageHeader {
@@ -312,8 +313,9 @@ impl<'a> Mailbox<'a> {
         }
     }
 
-    fn lane_fault(&self, id: u32, drop: CellDrop) -> Result<bool, Interrupt> {
-        let lane = self.ring.lane(id).map(|l| l.describe(self.layers)).unwrap_or_default();
+    fn lane_fault(&self, name: u32, drop: CellDrop) -> Result<bool, Interrupt> {
+        let Some(lane) = self.ring.named(name) else { return Ok(false) };
+        let lane = lane.describe(self.layers);
         match drop {
             // The relay behind it takes no more: the halt that follows shows which lanes work.
             CellDrop::OverQuota | CellDrop::Exhausted => {
@@ -328,7 +330,7 @@ impl<'a> Mailbox<'a> {
         if header.term != self.pool.head.term {
             return Ok(false);
         }
-        match self.ring.lane(lane) {
+        match self.ring.named(lane) {
             Some(Lane { role: LaneRole::Forward, .. }) if header.attempt == self.attempt => {
                 if header.kind == Kind::Probe {
                     self.echo = Some(header.attempt);

@@ -62,6 +62,8 @@ pub(crate) struct Ring {
     ids: HashMap<Lane, LaneId>,
     /// The relays of each lane; none while it has not been set up.
     ways: Vec<Vec<NodeId>>,
+    /// How often each lane has been set up.
+    setups: Vec<u32>,
     /// Wishes for separate trust domains that the pool could not meet.
     pub(crate) wishes_given_up: usize,
     /// Of covered lanes.
@@ -75,8 +77,8 @@ impl Ring {
     pub(crate) fn new(layers: usize) -> Self {
         let lanes = lanes(layers);
         let ids = lanes.iter().enumerate().map(|(id, lane)| (*lane, id as LaneId)).collect();
-        let ways = vec![Vec::new(); lanes.len()];
-        Self { lanes, ids, ways, wishes_given_up: 0, leases: Leases::default(), redrawn: 0 }
+        let (ways, setups) = (vec![Vec::new(); lanes.len()], vec![0; lanes.len()]);
+        Self { lanes, ids, ways, setups, wishes_given_up: 0, leases: Leases::default(), redrawn: 0 }
     }
 
     pub(crate) fn id(&self, role: LaneRole, from: End, to: End) -> LaneId {
@@ -85,6 +87,24 @@ impl Ring {
 
     pub(crate) fn lane(&self, id: LaneId) -> Option<&Lane> {
         self.lanes.get(id as usize)
+    }
+
+    /// The endpoint's name for a lane: another one for each set-up. What a pod said that has since lost
+    /// its layer may still wait to be read, and must not be taken for a word of the pod after it.
+    pub(crate) fn name(&self, id: LaneId) -> LaneId {
+        id + self.setups[id as usize] * self.lanes.len() as u32
+    }
+
+    /// The lane that the endpoint names so, unless it has been set up anew since.
+    pub(crate) fn named(&self, name: LaneId) -> Option<&Lane> {
+        let id = name % self.lanes.len() as u32;
+        self.lane(id).filter(|_| self.name(id) == name)
+    }
+
+    /// A lane is about to be set up: gives it another name.
+    pub(crate) fn rename(&mut self, id: LaneId) -> LaneId {
+        self.setups[id as usize] += 1;
+        self.name(id)
     }
 
     /// The lanes on which a layer is commanded and answers.
@@ -138,6 +158,18 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_came_over_a_lane_before_it_was_set_up_anew_is_of_no_lane() {
+        let mut ring = Ring::new(3);
+        let report = ring.id(LaneRole::Report, End::Layer(1), End::Designer);
+        let (first, second) = (ring.rename(report), ring.rename(report));
+        assert_eq!(ring.named(first), None);
+        assert_eq!(ring.named(second), ring.lane(report));
+        let names: std::collections::HashSet<LaneId> =
+            (0..ring.lanes.len() as LaneId).map(|id| ring.name(id)).collect();
+        assert_eq!(names.len(), ring.lanes.len());
+    }
 
     #[test]
     fn the_ring_has_4l_plus_1_lanes_and_no_gradient_leaves_the_first_layer() {

@@ -303,6 +303,8 @@ impl<'a> Session<'a> {
             tracing::warn!("layer \"{}\" gets another pod", self.layer_name(layer));
             self.mailbox.deal.vacate(layer);
         }
+        // Whether it has its assignment is asked again.
+        layers.iter().for_each(|&layer| self.mailbox.known[layer].ready = false);
         self.silent = layers;
         lanes
     }
@@ -406,7 +408,11 @@ impl<'a> Session<'a> {
     ) -> Result<(), DesignerError> {
         let spec = self.spec;
         let mailbox = &mut self.mailbox;
-        let mut lanes = mailbox.ring.broken(vacated, |relay| mailbox.pool.has(relay));
+        // A pod that has said nothing yet may know of no lane: the letter that would tell it of a few alone
+        // would be obeyed as if these were all.
+        let unheard = (0..mailbox.known.len()).filter(|&i| !mailbox.known[i].hello);
+        let ends: Vec<usize> = unheard.chain(vacated.iter().copied()).collect();
+        let mut lanes = mailbox.ring.broken(&ends, |relay| mailbox.pool.has(relay));
         lanes.extend(suspected);
         if std::mem::take(&mut self.redraw) {
             lanes = (0..mailbox.ring.lanes.len() as LaneId).collect();

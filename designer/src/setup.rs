@@ -77,12 +77,14 @@ impl Setup<'_> {
                 let by = letter_ways.next().unwrap_or_default();
                 outgoing.push(self.post(relay.id, letter, &by, &mut stock)?);
             }
+            endpoint.remove(ring.name(id));
+            let name = ring.rename(id);
             match lane.from {
-                End::Designer => endpoint.install_send(id, keys.sending, keys.receiving.quota),
+                End::Designer => endpoint.install_send(name, keys.sending, keys.receiving.quota),
                 End::Layer(i) => ends.entry(i).or_default().push(LaneEnd::Send(keys.sending)),
             }
             match lane.to {
-                End::Designer => endpoint.install_receive(id, keys.receiving),
+                End::Designer => endpoint.install_receive(name, keys.receiving),
                 End::Layer(i) => {
                     ends.entry(i).or_default().push(LaneEnd::Receive(keys.receiving));
                 }

@@ -139,7 +139,7 @@ impl Serving<'_> {
         let mailbox = &session.mailbox;
         self.gate.open(Way {
             endpoint: mailbox.endpoint.clone(),
-            lane: mailbox.first_lane(),
+            lane: mailbox.ring.name(mailbox.first_lane()),
             term: mailbox.pool.head.term,
             attempt: mailbox.attempt,
         });
