@@ -13,7 +13,8 @@ pub const CUDA_VARIABLES: [(&str, &str); 2] =
 /// The device of a layer that asks for this kind, on this machine.
 ///
 /// # Errors
-/// It asks for a GPU and there is none, or the environment does not pin how one computes.
+/// It asks for a GPU and there is none, or the environment does not pin how one computes. On a GPU, an
+/// operation that has no deterministic algorithm there fails later, by name.
 pub fn choose(kind: DeviceKind) -> Result<Device, NnError> {
     let there = Cuda::is_available();
     match kind {
@@ -26,6 +27,7 @@ pub fn choose(kind: DeviceKind) -> Result<Device, NnError> {
             check_variables()?;
             // Trying out convolutions would choose by time, and other choices give other bits.
             Cuda::cudnn_set_benchmark(false);
+            mixnn_torch_context::use_deterministic_algorithms();
             Ok(Device::Cuda(0))
         }
     }
