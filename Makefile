@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 FILE ?= examples/lenet5.yaml
 
-.PHONY: help setup kube build images run test e2e soak lint bench-serving privacy bench generate clean
+.PHONY: help setup kube build images run test e2e soak lint bench-serving bench-operator privacy bench generate clean
 
 help: ## list of targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,10 @@ bench-serving: build ## how fast FILE is served over relays, against one process
 
 privacy: ## attack lanes with and without cover; writes docs/privacy.json, .svg and the tables of .md
 	cargo run --release --locked -p mixnn-lab -- --out docs/privacy.json --picture docs/privacy.svg --page docs/privacy.md
+
+bench-operator: build kube ## what 1,000 models ask of an operator and of the API server; writes docs/operator.json
+	MIXNN_NEED_CLUSTER=1 MIXNN_MODELS=$(or $(MODELS),1000) MIXNN_OPERATOR=$(CURDIR)/target/release/mixnn-operator \
+	  MIXNN_FIGURES=$(CURDIR)/docs/operator.json cargo test --workspace --locked --test many -- --nocapture
 
 bench: build ## time training over relays beside one process, 15 minutes on a quiet machine; writes docs/performance.*
 	target/release/mixnn-bench --out docs/performance.json --picture docs/performance.svg --page docs/performance.md

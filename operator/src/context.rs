@@ -6,6 +6,7 @@ use crate::labels;
 use crate::metrics::Metrics;
 use crate::record::{Record, WorkloadRef};
 use crate::settings::Settings;
+use crate::stranded::Looks;
 use crate::world::{Versioned, World};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -37,6 +38,8 @@ pub struct Context {
     work: Mutex<Option<UnboundedSender<WorkloadRef>>>,
     /// What was applied last for a workload, as a hash: nothing is sent twice.
     applied: Mutex<HashMap<String, u64>>,
+    /// Which designers have been looked at.
+    pub looks: Looks,
     /// Announced when the namespaces with pods may have changed.
     pub spaces_changed: tokio::sync::Notify,
     /// Announced when there may be orphans.
@@ -65,6 +68,7 @@ impl Context {
             waiting: Mutex::default(),
             work: Mutex::default(),
             applied: Mutex::default(),
+            looks: Looks::default(),
             spaces_changed: tokio::sync::Notify::new(),
             orphans: tokio::sync::Notify::new(),
             hosts_changed: tokio::sync::Notify::new(),

@@ -3,18 +3,15 @@
 use crate::build::host_objects;
 use crate::context::Context;
 use crate::labels;
+use crate::objects::{self, hash_of};
 use crate::status::{Said, condition_of};
 use crate::world::now;
-use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Patch, PatchParams};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::{Api, Resource, ResourceExt};
 use mixnn_crds::{MixNNHost, MixNNHostStatus, condition};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::json;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,31 +71,22 @@ type Problem = (&'static str, String);
 async fn prepare(host: &MixNNHost, context: &Context) -> Result<(), Problem> {
     let namespace = host.namespace().unwrap_or_default();
     let operator = (context.settings.namespace.as_str(), labels::OPERATOR);
-    let objects = host_objects(host, operator, context.settings.registration.registration_port);
+    let wanted = host_objects(host, operator, context.settings.registration.registration_port);
     let key = format!("host/{namespace}");
     if context.is_applied(&key, hash_of(&(&host.spec, &host.metadata.uid))) {
         return Ok(());
     }
-    apply(context, &namespace, &objects.binding)
-        .await
-        .or_else(|error| missing_binding(error, &namespace))?;
-    if let Some(account) = &objects.account {
-        apply_soon(context, &namespace, account).await.map_err(|e| problem(&e, &namespace))?;
+    let problem = |error| problem(&error, &namespace);
+    objects::bind(context, &namespace, &wanted.binding).await.map_err(problem)?;
+    if let Some(account) = &wanted.account {
+        objects::apply_soon(context, &namespace, account).await.map_err(problem)?;
     }
-    apply_soon(context, &namespace, &objects.policy).await.map_err(|e| problem(&e, &namespace))?;
+    objects::apply_soon(context, &namespace, &wanted.policy).await.map_err(problem)?;
     context.world.host_ready(&namespace);
     context.set_applied(&key, Some(hash_of(&(&host.spec, &host.metadata.uid))));
     context.spaces_changed.notify_one();
     context.wake_waiting();
     Ok(())
-}
-
-/// Where the operator may not bind, the host's admin has: then what comes next works all the same.
-fn missing_binding(error: kube::Error, namespace: &str) -> Result<(), Problem> {
-    match error {
-        kube::Error::Api(status) if status.is_forbidden() => Ok(()),
-        other => Err(problem(&other, namespace)),
-    }
 }
 
 fn problem(error: &kube::Error, namespace: &str) -> Problem {
@@ -115,45 +103,6 @@ fn problem(error: &kube::Error, namespace: &str) -> Problem {
         }
         other => ("NotPrepared", other.to_string()),
     }
-}
-
-/// The API server takes a moment to know of a binding that was just made.
-async fn apply_soon<K>(context: &Context, namespace: &str, object: &K) -> Result<(), kube::Error>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Serialize
-        + DeserializeOwned
-        + Clone
-        + std::fmt::Debug,
-{
-    for _ in 0..20 {
-        match apply(context, namespace, object).await {
-            Err(kube::Error::Api(status)) if status.is_forbidden() => {
-                tokio::time::sleep(Duration::from_millis(150)).await;
-            }
-            other => return other,
-        }
-    }
-    apply(context, namespace, object).await
-}
-
-async fn apply<K>(context: &Context, namespace: &str, object: &K) -> Result<(), kube::Error>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Serialize
-        + DeserializeOwned
-        + Clone
-        + std::fmt::Debug,
-{
-    let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
-    let params = PatchParams::apply(labels::OPERATOR).force();
-    api.patch(&object.name_any(), &params, &Patch::Apply(object)).await.map(drop)
-}
-
-fn hash_of(object: &impl Serialize) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    serde_json::to_string(object).unwrap_or_default().hash(&mut hasher);
-    hasher.finish()
 }
 
 async fn write(host: &MixNNHost, said: &Said, context: &Context) -> Result<(), kube::Error> {

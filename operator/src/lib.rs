@@ -13,6 +13,7 @@
 //! | [`build`] | objects; pure |
 //! | `drive`, `apply` | step after step, record first |
 //! | `model`, `host`, `pool`, `collect` | who is driven when |
+//! | `objects` | what is applied in namespaces of others |
 //! | `stranded` | designers on silent nodes |
 //! | `registration`, `ca` | the directory of keys over HTTPS |
 //! | [`run`] | leader election and the rest of a process |
@@ -39,6 +40,7 @@ mod keys;
 pub mod labels;
 mod metrics;
 mod model;
+mod objects;
 mod pool;
 mod registration;
 mod requests;

@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::drive::{Driven, drive};
 use crate::labels;
 use crate::metrics::Metrics;
+use crate::objects::{self, hash_of};
 use crate::plan::{Seen, Stand, Wants};
 use crate::record::{Role, WorkloadRef};
 use crate::registration::directory_of;
@@ -13,6 +14,7 @@ use crate::validate::{Invalid, validate, workload};
 use crate::world::{Eyes, now};
 use crate::{status, stranded};
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{Patch, PatchParams};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
@@ -25,7 +27,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -258,26 +259,26 @@ async fn owner_objects(
     }
     let designer =
         Designer { model, pin: &record.pin, running: !record.suspended && !record.finished };
-    let objects = designer_objects(designer, &context.pod_context());
+    let wanted = designer_objects(designer, &context.pod_context());
     let maps = directory_maps(model, directory);
     let namespace = model.namespace().unwrap_or_default();
     let owner = Owner { context, namespace: &namespace, key: &wants.workload.uid };
     let operator = (context.settings.namespace.as_str(), labels::OPERATOR);
-    let mut metadata = objects.account.metadata.clone();
+    let mut metadata = wanted.account.metadata.clone();
     metadata.name = Some(labels::OPERATOR.into());
     metadata.owner_references = None;
-    owner.once("binding", &binding(metadata, labels::OWNER_ROLE, operator)).await?;
-    owner.once("account", &objects.account).await?;
-    owner.once("role", &objects.role).await?;
-    owner.once("role-binding", &objects.binding).await?;
-    owner.once("file", &objects.file).await?;
+    owner.bound(&binding(metadata, labels::OWNER_ROLE, operator)).await?;
+    owner.once("account", &wanted.account).await?;
+    owner.once("role", &wanted.role).await?;
+    owner.once("role-binding", &wanted.binding).await?;
+    owner.once("file", &wanted.file).await?;
     for (i, map) in maps.iter().enumerate() {
         owner.once(&format!("nodes-{i}"), map).await?;
     }
-    owner.once("stateful-set", &objects.stateful_set).await?;
+    owner.once("stateful-set", &wanted.stateful_set).await?;
     context.set_applied(&wants.workload.uid, Some(1));
     let what = || "room for a designer".to_owned();
-    stranded::release(context, &namespace, &designer_name(model))
+    stranded::release(context, &wants.workload.uid, &namespace, &designer_name(model))
         .await
         .map_err(|source| ReconcileError::Owner { what: what(), namespace, source })
 }
@@ -289,6 +290,18 @@ struct Owner<'a> {
 }
 
 impl Owner<'_> {
+    /// The operator's rights here, if they are not what they were.
+    async fn bound(&self, binding: &RoleBinding) -> Result<(), ReconcileError> {
+        let key = format!("{}/binding", self.key);
+        let hash = hash_of(binding);
+        if !self.context.is_applied(&key, hash) {
+            let bound = objects::bind(self.context, self.namespace, binding).await;
+            bound.map_err(|source| self.failed("the operator's rights", source))?;
+            self.context.set_applied(&key, Some(hash));
+        }
+        Ok(())
+    }
+
     /// Applies an object if it is not what was applied last.
     async fn once<K>(&self, what: &str, object: &K) -> Result<(), ReconcileError>
     where
@@ -303,9 +316,7 @@ impl Owner<'_> {
         if self.context.is_applied(&key, hash) {
             return Ok(());
         }
-        let api: Api<K> = Api::namespaced(self.context.client.clone(), self.namespace);
-        let params = PatchParams::apply(labels::OPERATOR).force();
-        let applied = api.patch(&object.name_any(), &params, &Patch::Apply(object)).await;
+        let applied = objects::apply_soon(self.context, self.namespace, object).await;
         applied.map_err(|source| self.failed(what, source))?;
         self.context.set_applied(&key, Some(hash));
         Ok(())
@@ -320,16 +331,11 @@ impl Owner<'_> {
     }
 }
 
-fn hash_of(object: &impl Serialize) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    serde_json::to_string(object).unwrap_or_default().hash(&mut hasher);
-    hasher.finish()
-}
-
 /// What was applied for a model's designer is to be applied again: somebody changed or removed it.
 pub fn forget_applied(context: &Context, model: &MixNNModel) {
     let uid = model.uid().unwrap_or_default();
     context.forget_applied(&uid);
+    context.looks.changed(&uid);
     tracing::debug!(designer = designer_name(model), "what belongs to a designer was changed");
     context.wake(workload(model));
 }

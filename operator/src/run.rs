@@ -330,8 +330,9 @@ async fn designers(context: Arc<Context>, models: ModelStore) {
                 }
             }
             // Its status may tell of a pod that is not ready any more.
-            Ok(watcher::Event::Apply(set)) => {
+            Ok(watcher::Event::Apply(set) | watcher::Event::InitApply(set)) => {
                 if let Some(model) = model_of(&set, &models) {
+                    context.looks.changed(&model.uid().unwrap_or_default());
                     context.wake(workload(&model));
                 }
             }

@@ -73,7 +73,8 @@ async fn serve(
         }
         let ip =
             format!("10.1.0.{}", pod.uid().unwrap().bytes().map(u32::from).sum::<u32>() % 250 + 1);
-        let status = json!({"status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]}});
+        let ready = json!([{"type": "Ready", "status": "True", "lastProbeTime": null, "lastTransitionTime": null}]);
+        let status = json!({"status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "conditions": ready}});
         let _ =
             api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(status)).await;
     }

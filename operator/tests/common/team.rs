@@ -96,6 +96,11 @@ impl World {
 
     /// Settings of an operator, and more of them.
     pub fn settings(more: &[&str]) -> Settings {
+        Settings::parse_from(Self::flags(more))
+    }
+
+    /// The same as a command line.
+    pub fn flags(more: &[&str]) -> Vec<String> {
         let image =
             |name: &str| format!("example.org/{name}@sha256:{}", "0123456789abcdef".repeat(4));
         let (layer, relay, designer) = (image("layer"), image("relay"), image("designer"));
@@ -114,7 +119,7 @@ impl World {
             ["--identity", "first"],
         ];
         let kept = fixed.iter().filter(|[flag, _]| !more.contains(flag)).flatten();
-        Settings::parse_from(["mixnn-operator"].iter().chain(kept).chain(more))
+        ["mixnn-operator"].iter().chain(kept).chain(more).map(|&s| s.to_owned()).collect()
     }
 
     /// Starts an operator with the rights that the chart gives it.
