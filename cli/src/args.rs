@@ -52,6 +52,8 @@ pub enum Command {
     Import(ImportArgs),
     /// Write the weights of a run's checkpoint as a safetensors file under PyTorch's names
     Export(ExportArgs),
+    /// Put two runs, or a run and its reference, beside each other: accuracy, curves, times, bits
+    Compare(CompareArgs),
     /// Write a model's file as far as a safetensors file tells it, and say what it does not
     Convert(ConvertArgs),
     /// Check models' files: everything that is wrong, with line and column
@@ -230,6 +232,27 @@ pub struct ExportArgs {
     /// File of the owner's secret, if not in the run's folder
     #[arg(long, value_name = "FILE")]
     pub owner_secret: Option<PathBuf>,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  mixnn compare run/lenet5-1                      with its reference (mixnn run --compare)
+  mixnn compare run/lenet5-1 run/lenet5-2 --svg curves.svg
+  mixnn compare run/lenet5-1 run/lenet5-2 -o json")]
+pub struct CompareArgs {
+    /// Folder of a run, which may still be going on
+    pub run: PathBuf,
+    /// Folder of another run [default: the reference in the same folder]
+    pub other: Option<PathBuf>,
+    /// Write the curves as a picture
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Write table and curves as a page that needs no other file
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Form of the result on standard output
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
 }
 
 #[derive(Args)]

@@ -2,6 +2,7 @@
 
 mod args;
 mod checkpoints;
+mod compare;
 mod convert;
 mod data;
 mod init;
@@ -41,6 +42,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Predict(args) => predict::predict(&args).map(|()| ExitCode::SUCCESS),
         Command::Import(args) => in_runtime(run::import(args)),
         Command::Export(args) => in_runtime(run::export(args)),
+        Command::Compare(args) => compare::compare(&args).map(|()| ExitCode::SUCCESS),
         Command::Convert(args) => convert::convert(&args).map(|()| ExitCode::SUCCESS),
         Command::Validate(args) => validate::validate(&args)
             .map(|valid| if valid { ExitCode::SUCCESS } else { ExitCode::FAILURE }),

@@ -93,7 +93,8 @@ pub fn new_table(header: &[&str]) -> Table {
     table
 }
 
-fn align(table: &mut Table, columns: usize) {
+/// The columns after the first hold numbers.
+pub fn align(table: &mut Table, columns: usize) {
     for i in 1..=columns {
         if let Some(column) = table.column_mut(i) {
             column.set_cell_alignment(CellAlignment::Right);

@@ -132,7 +132,9 @@ impl Progress {
                 self.say(TRAINED, false, &failed.reason, &failed.message, now);
                 self.say(DEGRADED, true, &failed.reason, &failed.message, now);
             }
-            Event::Reading(_) | Event::Serving(_) | Event::Done(_) => return false,
+            Event::Reading(_) | Event::Ring(_) | Event::Serving(_) | Event::Done(_) => {
+                return false;
+            }
         }
         true
     }

@@ -77,6 +77,10 @@ pub(crate) struct ModelArgs {
     /// Where to write the trained weights (safetensors): a file, or s3://, gs:// or az:// with bucket and name.
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: Option<Place>,
+    /// File in which events are kept with their times, one JSON object a line; gone on with if it is
+    /// there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
 }
 
 /// Checkpoints.

@@ -38,6 +38,7 @@ mod setup;
 mod shunned;
 mod step;
 mod train;
+mod view;
 mod watch;
 mod weights;
 

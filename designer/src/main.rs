@@ -11,7 +11,7 @@ use mixnn_designer::{
     DesignerError, Emitter, Prepared, Sources, Training, export, import, load_or_make_secret,
     prepare, run_reference, run_serving, run_serving_reference, run_training,
 };
-use mixnn_events::{Event, Failed, Outcome, Reading};
+use mixnn_events::{Event, Failed, Outcome, Reading, Record};
 use mixnn_nn::OwnerSecret;
 use mixnn_node::LogFormat;
 use std::process::ExitCode;
@@ -84,6 +84,7 @@ fn run(
         }
         Command::Reference { model, initial, die_with_parent } => {
             alone(*die_with_parent)?;
+            model.keep_record(emit)?;
             let owner = load_or_make_secret(&model.owner_secret)?;
             let prepared = model.prepare(mixnn_crds::parse_file(&model.file)?, owner, emit)?;
             run_reference(&prepared, initial.as_deref(), model.weights.as_ref(), emit).map(Some)
@@ -94,6 +95,7 @@ fn run(
 fn train(args: &TrainArgs, emit: &mut Emitter<std::io::Stdout>) -> Result<Outcome, DesignerError> {
     let started = mixnn_node::start(&args.node)?;
     mixnn_node::end_when_told().map_err(|e| DesignerError::Stopped(e.to_string()))?;
+    args.model.keep_record(emit)?;
     let model = mixnn_crds::parse_file(&args.model.file)?;
     if let Some(credentials) = &args.cluster {
         let weights = args.model.weights.as_ref().map(ToString::to_string);
@@ -117,6 +119,13 @@ fn train(args: &TrainArgs, emit: &mut Emitter<std::io::Stdout>) -> Result<Outcom
 }
 
 impl ModelArgs {
+    fn keep_record(&self, emit: &mut Emitter<std::io::Stdout>) -> Result<(), DesignerError> {
+        let Some(path) = &self.record else { return Ok(()) };
+        let failed = |source| DesignerError::Write { path: path.clone(), source };
+        emit.record(Record::open(path).map_err(failed)?);
+        Ok(())
+    }
+
     fn prepare(
         &self,
         model: MixNNModel,

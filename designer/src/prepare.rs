@@ -140,6 +140,12 @@ impl Prepared {
         u64::from(self.model.training().epochs) * self.steps_per_epoch()
     }
 
+    /// The learning rate of a step, from 1, before the factors of parameter groups.
+    pub fn learning_rate(&self, step: u64) -> f64 {
+        let training = self.model.training();
+        training.optimizer.lr() * training.schedule.factor(step, self.total_steps())
+    }
+
     /// The most samples of a micro-batch; tests use batches of this size.
     pub fn micro_batch_size(&self) -> usize {
         self.batch_size().div_ceil(self.micro_batches())

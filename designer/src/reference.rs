@@ -46,6 +46,8 @@ pub fn run<W: Write>(
                 correct: report.tally.correct,
                 samples: batch.len as u32,
                 milliseconds: watch.lap(),
+                learning_rate: prepared.learning_rate(number),
+                spent: None,
             }));
             if judge.is_due(number) {
                 emit.emit(&Event::Phase(Phase::Testing));

@@ -4,13 +4,14 @@ use crate::Prepared;
 use crate::fault::{Fault, Interrupt};
 use crate::mailbox::Mailbox;
 use mixnn_data::Batch;
+use mixnn_events::Spent;
 use mixnn_model::LossPlacement;
 use mixnn_nn::{
     MicroBatch, NnError, StepReport, Tally, clip_factor, loss, tensor_from_wire, tensor_to_wire,
 };
 use mixnn_protocol::control::Command;
 use mixnn_protocol::{Kind, Message};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A step on its way.
 pub(crate) struct Flight {
@@ -22,6 +23,13 @@ pub(crate) struct Flight {
     /// Micro-batches whose loss is known.
     done: u32,
     report: StepReport,
+    /// Where this process's time goes.
+    pub(crate) spent: Spent,
+}
+
+/// Milliseconds from then to now, to the microsecond.
+pub(crate) fn since(then: Instant) -> f64 {
+    then.elapsed().as_micros() as f64 / 1e3
 }
 
 /// Drives steps; each commits on every layer or on none.
@@ -42,6 +50,7 @@ impl Stepper<'_, '_, '_> {
             launched: 0,
             done: 0,
             report: StepReport::default(),
+            spent: Spent::default(),
         };
         self.launch(&mut flight)?;
         Ok(flight)
@@ -91,10 +100,13 @@ impl Stepper<'_, '_, '_> {
             (m.header.kind, m.header.step, m.header.micro_batch)
                 == (Kind::Activation, step, micro_batch)
         };
+        let begun = Instant::now();
         let next = self.mailbox.wait(self.stall, |mailbox| {
             let at = mailbox.outputs.iter().position(wanted)?;
             mailbox.outputs.remove(at)
         })?;
+        flight.spent.outputs += since(begun);
+        let begun = Instant::now();
         let output = next.ok_or_else(|| self.stalled("the output of", flight))?;
         let labels = &flight.batch[micro_batch as usize].labels;
         let outputs = tensor_from_wire(&output.payload)?;
@@ -102,15 +114,18 @@ impl Stepper<'_, '_, '_> {
         let output = loss(spec, &outputs, labels, flight.samples)?;
         self.mailbox.send(Kind::Gradient, step, micro_batch, tensor_to_wire(&output.gradient)?);
         flight.add(output.loss, output.tally);
+        flight.spent.loss += since(begun);
         Ok(())
     }
 
     fn take_loss(&mut self, flight: &mut Flight) -> Result<(), Interrupt> {
         let wanted = (flight.number, flight.done);
+        let begun = Instant::now();
         let next = self.mailbox.wait(self.stall, |mailbox| {
             let at = mailbox.losses.iter().position(|l| (l.0, l.1) == wanted)?;
             mailbox.losses.remove(at)
         })?;
+        flight.spent.outputs += since(begun);
         let (_, _, loss, tally) = next.ok_or_else(|| self.stalled("the loss of", flight))?;
         flight.add(loss, tally);
         Ok(())

@@ -5,7 +5,8 @@ use crate::gathering::Gathering;
 use crate::judge::Judge;
 use crate::mailbox::Mailbox;
 use crate::session::{RingSpec, Session};
-use crate::step::{Flight, Stepper};
+use crate::step::{Flight, Stepper, since};
+use crate::view::view;
 use crate::watch::{StepWatch, TestSum};
 use crate::{CheckpointSpec, DesignerError, Emitter, Prepared, weights};
 use mixnn_data::Batches;
@@ -18,7 +19,7 @@ use mixnn_protocol::shard::{self, Binding};
 use mixnn_protocol::{KeyPair, Kind, SystemRng};
 use std::collections::VecDeque;
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// For digests and weights.
 const COLLECT: Duration = Duration::from_secs(60);
@@ -97,6 +98,7 @@ pub fn run<W: Write>(
     let mut session = Session::open(&ring, started)?;
     let begun = session.establish(None, None)?;
     emit.emit(&Event::Plan(training.prepared.plan(session.mode())));
+    emit.keep(&Event::Ring(view(&session)));
     let prepared = training.prepared;
     let mut course = Course {
         prepared,
@@ -143,6 +145,7 @@ fn recover<W: Write>(
     let recovered = session.establish(Some(fault), Some(course.committed))?;
     course.committed = recovered.resumed_after;
     emit.emit(&Event::Recovered(recovered));
+    emit.keep(&Event::Ring(view(session)));
     session.tend(course.committed, emit)
 }
 
@@ -218,13 +221,17 @@ fn run_steps<W: Write>(
         stepper.propagate(&mut current)?;
         let number = current.number();
         if !course.judge.is_due(number) {
+            let begun = Instant::now();
             flight = next_flight(&stepper, &mut batches, number + 1)?;
+            current.spent.inputs += since(begun);
         }
+        let begun = Instant::now();
         stepper.commit(&current)?;
+        current.spent.commit += since(begun);
         course.committed = number;
         session.progressed();
         session.mailbox.tend_leases()?;
-        emit.emit(&Event::Step(step_event(epoch, &current, course.watch.lap())));
+        emit.emit(&Event::Step(step_event(prepared, epoch, &current, course.watch.lap())));
         session.tend(number, emit)?;
     }
     Ok(())
@@ -239,7 +246,7 @@ fn next_flight(
     batches.next().transpose()?.map(|batch| stepper.inject(number, &batch)).transpose()
 }
 
-fn step_event(epoch: u32, flight: &Flight, milliseconds: f64) -> Step {
+fn step_event(prepared: &Prepared, epoch: u32, flight: &Flight, milliseconds: f64) -> Step {
     let report = flight.report();
     Step {
         epoch,
@@ -249,6 +256,8 @@ fn step_event(epoch: u32, flight: &Flight, milliseconds: f64) -> Step {
         correct: report.tally.correct,
         samples: flight.samples() as u32,
         milliseconds,
+        learning_rate: prepared.learning_rate(flight.number()),
+        spent: Some(flight.spent),
     }
 }
 

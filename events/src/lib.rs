@@ -3,10 +3,17 @@
 //! The local runner draws progress from it, scripts read it, and so can anybody:
 //!
 //! ```text
-//! {"event":"step","epoch":1,"step":17,"loss":1.92,"answers":64,"correct":31,"samples":64,"milliseconds":6.1}
+//! {"event":"step","epoch":1,"step":17,"loss":1.92,"answers":64,"correct":31,"samples":64,"milliseconds":6.1,"learningRate":0.05}
 //! ```
 //!
-//! Only the owner ever sees these lines: they name layers and speak of losses.
+//! Only the owner ever sees these lines: they name layers and speak of losses. What came of them is kept
+//! in a run's [`Record`], and read from it as a [`History`].
+
+mod history;
+mod record;
+
+pub use history::{History, read};
+pub use record::{Line, Record};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +25,9 @@ pub enum Event {
     Reading(Reading),
     /// What is going to happen.
     Plan(Plan),
+    /// Where layers and lanes are from now on. Kept in the record only, not told on standard output, which
+    /// others may collect: it says which pod runs which layer.
+    Ring(Ring),
     /// Another phase begins.
     Phase(Phase),
     /// A step has been committed.
@@ -74,6 +84,62 @@ pub struct Plan {
     pub micro_batches: u32,
     /// Where the layers run.
     pub mode: Mode,
+}
+
+/// Who runs what, and which lanes there are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ring {
+    /// The layers, input first.
+    pub layers: Vec<Seat>,
+    /// The relays that lanes go over.
+    pub relays: Vec<Node>,
+    /// All lanes.
+    pub lanes: Vec<Lane>,
+}
+
+/// A layer in its pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Seat {
+    /// The layer's name, which its pod does not know.
+    pub name: String,
+    /// Names of its operations.
+    pub ops: Vec<String>,
+    /// Shape of one sample as it comes.
+    pub input: String,
+    /// Shape of one sample as it leaves.
+    pub output: String,
+    /// Numbers that it learns.
+    pub parameters: u64,
+    /// Its pod.
+    pub pod: Node,
+}
+
+/// A process of others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Node {
+    /// Its id in the directory.
+    pub id: String,
+    /// Who hosts it.
+    pub host: String,
+}
+
+/// A lane from one end over relays to the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lane {
+    /// `forward`, `backward`, `command` or `report`.
+    pub role: String,
+    /// Index of the layer at its beginning; the designer if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<u32>,
+    /// Index of the layer at its end; the designer if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<u32>,
+    /// Indices of the relays on it, in order.
+    pub relays: Vec<u32>,
 }
 
 /// Where the layers run.
@@ -152,6 +218,26 @@ pub struct Step {
     pub samples: u32,
     /// From the last committed step to this one.
     pub milliseconds: f64,
+    /// The learning rate, before the factors of parameter groups.
+    #[serde(default)]
+    pub learning_rate: f64,
+    /// What the designer did in that time, where layers are elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spent: Option<Spent>,
+}
+
+/// Where the designer's time of a step goes, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spent {
+    /// Waiting for outputs (or losses) of the last layer: forward, and backward of micro-batches before.
+    pub outputs: f64,
+    /// Computing losses and sealing gradients.
+    pub loss: f64,
+    /// Reading the next batch and sealing inputs.
+    pub inputs: f64,
+    /// Waiting until every layer has applied the step: the backward pass of the last micro-batches.
+    pub commit: f64,
 }
 
 /// What the test set gave.
@@ -290,11 +376,13 @@ mod tests {
             correct: 31,
             samples: 64,
             milliseconds: 6.5,
+            learning_rate: 0.05,
+            spent: None,
         };
         let line = serde_json::to_string(&Event::Step(step)).expect("serializes");
         assert_eq!(
             line,
-            r#"{"event":"step","epoch":1,"step":17,"loss":1.5,"answers":64,"correct":31,"samples":64,"milliseconds":6.5}"#
+            r#"{"event":"step","epoch":1,"step":17,"loss":1.5,"answers":64,"correct":31,"samples":64,"milliseconds":6.5,"learningRate":0.05}"#
         );
         let phase = serde_json::to_string(&Event::Phase(Phase::Testing)).expect("serializes");
         assert_eq!(phase, r#"{"event":"phase","phase":"testing"}"#);

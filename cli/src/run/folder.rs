@@ -13,6 +13,11 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+/// Where the events of a training are kept: of `model` or `reference`.
+pub fn record_of(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.events.jsonl"))
+}
+
 /// The folders of a run.
 pub struct RunFolder {
     kept: PathBuf,
@@ -61,6 +66,17 @@ impl RunFolder {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.kept
+    }
+
+    /// A training begins, which does not go on from one in this folder.
+    pub fn begin_record(&self, name: &str) -> anyhow::Result<()> {
+        let path = record_of(&self.kept, name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| path.display().to_string())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Writes down which process runs in which slot, for whom looks on: `processes.json`.

@@ -18,6 +18,7 @@ use anyhow::{Context, bail};
 use children::{Children, Exit};
 use fleet::{Fleet, Slot};
 use folder::RunFolder;
+pub use folder::record_of;
 use mixnn_crds::MixNNModel;
 use mixnn_events::{Event, Outcome};
 use mixnn_place::Place;
@@ -31,8 +32,10 @@ use tokio::sync::mpsc;
 /// How long the designer may take to say why it ended, once another process has.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// The process that trains alone.
-const REFERENCE: &str = "reference";
+/// The process that trains alone, and what its files begin with.
+pub const REFERENCE: &str = "reference";
+/// What the files of a training over relays begin with.
+pub const MODEL: &str = "model";
 /// The slot of the designer.
 const DESIGNER: &str = "designer";
 
@@ -145,8 +148,9 @@ async fn one_process(
     folder: &RunFolder,
     children: &mut Children,
 ) -> anyhow::Result<Outcome> {
+    folder.begin_record(REFERENCE)?;
     let mut designer: Vec<OsString> = vec!["reference".into(), "--die-with-parent".into()];
-    designer.extend(model_flags(args, folder, "reference.safetensors")?);
+    designer.extend(model_flags(args, folder, REFERENCE)?);
     let initial = folder.path().join(weights::INITIAL);
     if initial.exists() {
         designer.extend(["--initial".into(), initial.into()]);
@@ -162,9 +166,12 @@ async fn distributed(
     folder: &RunFolder,
     children: &mut Children,
 ) -> anyhow::Result<Outcome> {
+    if args.resume.is_none() {
+        folder.begin_record(MODEL)?;
+    }
     let mut fleet = fleet_of(model, folder, args.liveness, children).await?;
     let mut flags: Vec<OsString> = vec!["train".into()];
-    flags.extend(model_flags(&args.model, folder, "model.safetensors")?);
+    flags.extend(model_flags(&args.model, folder, MODEL)?);
     flags.extend(["--stall".into(), args.stall.to_string().into()]);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     flags.extend(["--cores".into(), cores.to_string().into()]);
@@ -265,13 +272,11 @@ fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// Absolute paths: the designer does not run in this process's folder.
-fn model_flags(
-    args: &ModelArgs,
-    folder: &RunFolder,
-    weights: &str,
-) -> anyhow::Result<Vec<OsString>> {
+fn model_flags(args: &ModelArgs, folder: &RunFolder, name: &str) -> anyhow::Result<Vec<OsString>> {
     let mut flags = owner_flags(args, folder)?;
-    flags.extend(["--weights".into(), folder.path().join(weights).into()]);
+    let weights = folder.path().join(format!("{name}.safetensors"));
+    let record = record_of(folder.path(), name);
+    flags.extend(["--weights".into(), weights.into(), "--record".into(), record.into()]);
     Ok(flags)
 }
 
