@@ -4,7 +4,12 @@
 
 mod common;
 
+use clap::Parser;
 use common::{LENET5, Running, Spec, long, mixnn, run, runner_pid, signal, stderr, with_wrapper};
+use mixnn_node::{NodeArgs, RegistryClient};
+use mixnn_protocol::control::Profile;
+use mixnn_protocol::registration::NodeClass;
+use mixnn_protocol::{KeyPair, SystemRng};
 use rustix::process::Signal;
 use std::path::Path;
 
@@ -163,4 +168,42 @@ fn a_libtorch_of_another_version_is_refused_before_anything_is_built() {
     assert!(!output.status.success());
     let said = stderr(&output);
     assert!(said.contains("holds version '2.1.0', tch needs 2.13.0"), "{said}");
+}
+
+const FLAGS: &str = "MISFIT_FLAGS";
+
+#[derive(Parser)]
+struct Misfit {
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// A layer pod on a machine with other kernels. Run by the test below, as a process of its own.
+#[test]
+#[ignore = "a layer's process of the test below"]
+fn plays_a_misfit() {
+    let flags = std::env::var(FLAGS).unwrap();
+    let args = Misfit::parse_from(std::iter::once("layer").chain(flags.split(' '))).node;
+    let started = mixnn_node::start(&args).unwrap();
+    let profile = Profile { cpu_capability: "avx512".into(), ..mixnn_nn::profile::pin().unwrap() };
+    let registry = RegistryClient::new(&args).unwrap().with_profile(profile);
+    let keys = KeyPair::generate(args.suite.into(), &mut SystemRng);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(registry.register(NodeClass::Layer, &started.url, keys.public())).unwrap();
+    // It is ended by its runner.
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn pods_whose_bits_would_be_others_get_no_layer_and_are_named() {
+    let script = format!(
+        "{FLAGS}=\"$*\" exec '{}' --ignored --exact plays_a_misfit",
+        std::env::current_exe().unwrap().display()
+    );
+    let said = run_with(with_wrapper("mixnn-layer", &script).path(), &Spec::default());
+    for part in ["another numeric profile", "avx512", "nodeSelector"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
 }

@@ -6,7 +6,7 @@
 mod common;
 
 use common::mortal::Mortal;
-use common::team::{PLATFORM, namespace};
+use common::team::{PLATFORM, Running, namespace};
 use common::{World, objects, until};
 use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, Pod, ResourceQuota};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -253,11 +253,13 @@ async fn operators_and_api_servers_come_and_go() {
 
     // The API server goes and comes: watches begin again, and what happened meanwhile is seen.
     world.cluster.kill("kube-apiserver");
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    nobody_can_tell_who_calls(&second).await;
     world.cluster.start_api();
     world.cluster.ready().await;
     world.create(&objects::model("away", "anew", 1, 1)).await;
     world.condition("away", "anew", "Scheduled", "True", "Scheduled").await;
+
+    too_many_call_at_once(&world, &second).await;
 
     // etcd is silent for a while: requests time out, and what was half done is done.
     world.create(&objects::model("away", "slow", 1, 1)).await;
@@ -278,6 +280,33 @@ async fn operators_and_api_servers_come_and_go() {
     .await;
     assert_eq!(world.pods(&hosts).await.len(), 6, "the other models' are left alone");
     drop(third);
+}
+
+/// What the registration service says to a caller of whom nothing is known yet: status, and when to ask again.
+async fn call(operator: &Running, token: String) -> (u16, Option<String>) {
+    // The certificate is looked at by other tests.
+    let http = reqwest::Client::builder().danger_accept_invalid_certs(true).build().unwrap();
+    let url = format!("https://127.0.0.1:{}/v1/head", operator.registration.port());
+    let answer = http.get(url).bearer_auth(token).send().await.unwrap();
+    let after = answer.headers().get("retry-after").map(|v| v.to_str().unwrap().to_owned());
+    (answer.status().as_u16(), after)
+}
+
+/// No API server: no word on a token, so it is neither good nor bad.
+async fn nobody_can_tell_who_calls(operator: &Running) {
+    let (status, after) = call(operator, "never-seen".into()).await;
+    assert_eq!((status, after.as_deref()), (503, Some("1")));
+}
+
+/// An API server that does not answer: so many callers wait for it, and no more.
+async fn too_many_call_at_once(world: &World, operator: &Running) {
+    let calls = futures::future::join_all((0..600).map(|i| call(operator, format!("caller-{i}"))));
+    let pause = world.cluster.pause("kube-apiserver", std::time::Duration::from_secs(3));
+    let ((), answers) = tokio::join!(pause, calls);
+    let of = |status| answers.iter().filter(|a| a.0 == status).count();
+    assert_eq!(of(401) + of(429), 600, "{answers:?}");
+    assert_eq!(of(429), 600 - 528, "16 are asked about, 512 wait");
+    assert!(answers.iter().all(|(status, after)| *status != 429 || after.as_deref() == Some("1")));
 }
 
 /// A pod with our label, made by nobody that we know.
