@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::cluster::args::{CheckArgs, EventsArgs, LogsArgs, StatusArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mixnn_place::Place;
 use mixnn_serving::FrontArgs;
@@ -17,7 +18,8 @@ use std::path::PathBuf;
   mixnn validate -f examples/mlp.yaml                  everything that is wrong with a file, at once
   mixnn topology -f examples/mlp.yaml                  layers, shapes, costs, and how to balance them
   mixnn data preview -n 8                              look at the generated digits
-  mixnn init                                           write a model's file from a few answers"
+  mixnn init                                           write a model's file from a few answers
+  mixnn status lenet5 -n vision                        how a model on a cluster fares"
 )]
 pub struct Cli {
     /// Colours on the terminal.
@@ -57,7 +59,6 @@ pub enum Command {
     /// Write a model's file as far as a safetensors file tells it, and say what it does not
     Convert(ConvertArgs),
     /// Check models' files: everything that is wrong, with line and column
-    #[command(alias = "check")]
     Validate(ValidateArgs),
     /// Show a model as a pipeline of pods: shapes, parameters, FLOPs, bytes, cells, memory
     Topology(TopologyArgs),
@@ -69,6 +70,14 @@ pub enum Command {
     /// Make or look at data
     #[command(subcommand)]
     Data(DataCommand),
+    /// On a cluster: how models fare
+    Status(StatusArgs),
+    /// On a cluster: whether models can run in a namespace, and what to mend
+    Check(CheckArgs),
+    /// On a cluster: events of a model
+    Events(EventsArgs),
+    /// On a cluster: what a model's designer says
+    Logs(LogsArgs),
     /// Print completions for a shell
     #[command(
         after_help = "Example:\n  mixnn completions bash > ~/.local/share/bash-completion/completions/mixnn"

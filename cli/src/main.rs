@@ -1,13 +1,15 @@
-//! `mixnn`: models over mix relays, on this machine.
+//! `mixnn`: models over mix relays, on this machine; as `kubectl-mixnn`, the plugin that looks at them on a cluster.
 
 mod args;
 mod checkpoints;
+mod cluster;
 mod compare;
 mod convert;
 mod data;
 mod init;
 mod man;
 mod output;
+mod plugin;
 mod predict;
 mod progress;
 mod run;
@@ -16,14 +18,15 @@ mod topology;
 mod validate;
 
 use args::{Cli, Command, DataCommand};
-use clap::{CommandFactory, Parser};
+use clap::FromArgMatches;
 use std::process::ExitCode;
 
 /// Ended by Ctrl-C: 128 + SIGINT, as shells say it.
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = plugin::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     output::set_colour(cli.color);
     match dispatch(cli.command) {
         Ok(code) => code,
@@ -57,9 +60,13 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Data(DataCommand::Preview(args)) => {
             data::preview(&args).map(|()| ExitCode::SUCCESS)
         }
+        Command::Status(args) => in_cluster(cluster::status(&args)),
+        Command::Check(args) => in_cluster(cluster::check(&args)),
+        Command::Events(args) => in_cluster(cluster::events(&args)),
+        Command::Logs(args) => in_cluster(cluster::logs(&args)),
         Command::Man(args) => man::man(&args).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "mixnn", &mut std::io::stdout());
+            clap_complete::generate(shell, &mut plugin::command(), "mixnn", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -73,4 +80,9 @@ fn in_runtime(task: impl Future<Output = anyhow::Result<run::Ending>>) -> anyhow
         run::Ending::Bad => ExitCode::FAILURE,
         run::Ending::Interrupted => ExitCode::from(INTERRUPTED),
     })
+}
+
+fn in_cluster(task: impl Future<Output = anyhow::Result<bool>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(if runtime.block_on(task)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

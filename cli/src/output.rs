@@ -4,6 +4,7 @@
 
 use crate::args::{Colour, Format};
 use owo_colors::{OwoColorize, Stream};
+use std::io::IsTerminal;
 
 /// Follows `--color`; without it, the terminal and `NO_COLOR`.
 pub fn set_colour(colour: Colour) {
@@ -17,6 +18,15 @@ pub fn set_colour(colour: Colour) {
 /// A line of the result.
 pub fn line(text: impl AsRef<str>) {
     println!("{}", text.as_ref());
+}
+
+/// An empty screen on a terminal, an empty line elsewhere.
+pub fn clear() {
+    if std::io::stdout().is_terminal() {
+        print!("\x1b[2J\x1b[H");
+    } else {
+        println!();
+    }
 }
 
 /// A line beside the result: where things are, what happens.

@@ -210,12 +210,24 @@ fn init_writes_valid_models_from_flags_and_answers() {
 fn completions_and_manual_pages_name_every_command() {
     let folder = tempfile::tempdir().unwrap();
     good(&["man", "--out", folder.path().to_str().unwrap()]);
-    for name in ["mixnn.1", "mixnn-validate.1", "mixnn-data-preview.1", "mixnn-init.1"] {
+    for name in [
+        "mixnn.1",
+        "mixnn-validate.1",
+        "mixnn-data-preview.1",
+        "mixnn-init.1",
+        "mixnn-status.1",
+        "mixnn-check.1",
+    ] {
         let page = std::fs::read_to_string(folder.path().join(name)).unwrap();
         assert!(page.contains(".SH"), "{name}");
     }
     for shell in ["bash", "zsh", "fish"] {
         let script = good(&["completions", shell]);
-        assert!(script.contains("topology") && script.contains("preview"), "{shell}");
+        assert!(
+            script.contains("topology")
+                && script.contains("preview")
+                && script.contains("all-namespaces"),
+            "{shell}"
+        );
     }
 }

@@ -10,6 +10,7 @@
 //! The account's rights are those of a Role for one model: read it, write its status, create a Secret.
 
 mod api;
+mod curve;
 mod error;
 mod keys;
 mod progress;

@@ -1,5 +1,6 @@
 //! From events to a status. Pure.
 
+use crate::curve::Curve;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use mixnn_crds::{TrainingStatus, condition};
@@ -13,6 +14,7 @@ const LONGEST: usize = 4096;
 #[derive(Clone, Debug)]
 pub struct Progress {
     training: TrainingStatus,
+    curve: Curve,
     conditions: [Condition; 3],
     total: u64,
     step: u64,
@@ -40,6 +42,7 @@ impl Progress {
         let gathering = "layers and relays are gathered, lanes drawn";
         Self {
             training: TrainingStatus::default(),
+            curve: Curve::default(),
             conditions: [
                 condition(condition::INITIALIZED, "Initialising", gathering),
                 condition(condition::TRAINED, "Initialising", gathering),
@@ -60,6 +63,7 @@ impl Progress {
             |c: &Condition| c.type_ == condition::TRAINED && c.observed_generation == generation;
         if old.iter().any(is_same) {
             self.training = TrainingStatus { eta: None, ..training.unwrap_or_default() };
+            self.curve = Curve::of(self.training.curve.as_ref());
         }
         for condition in &mut self.conditions {
             let same = |c: &&Condition| c.type_ == condition.type_ && c.status == condition.status;
@@ -94,6 +98,8 @@ impl Progress {
             Event::Step(step) => {
                 self.training.epoch = Some(step.epoch);
                 self.training.loss = Some(format!("{:.6}", step.loss));
+                self.curve.add(step.step, step.loss);
+                self.training.curve = self.curve.status();
                 self.steps(step.step, at);
             }
             Event::Tested(tested) => {
@@ -103,6 +109,7 @@ impl Progress {
             Event::Fault(fault) => self.say(DEGRADED, true, "Recovering", &fault.message, now),
             Event::Recovered(recovered) => {
                 self.begun = None;
+                self.curve.resume(recovered.resumed_after);
                 self.steps(recovered.resumed_after, at);
                 self.fine(now);
             }

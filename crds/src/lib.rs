@@ -19,7 +19,7 @@ pub use mixnnmodel::{
     SuiteName,
 };
 pub use status::{
-    Counted, MixNNHostStatus, MixNNModelStatus, PrivacyStatus, TrainingStatus, condition,
+    Counted, LossCurve, MixNNHostStatus, MixNNModelStatus, PrivacyStatus, TrainingStatus, condition,
 };
 pub use validate::{Document, Position, Problem};
 

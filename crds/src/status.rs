@@ -92,6 +92,9 @@ pub struct TrainingStatus {
     /// Mean loss of the last step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<String>,
+    /// How the loss has gone since the training began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curve: Option<LossCurve>,
     /// Share of the test set that is right, as 95.75%.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<String>,
@@ -104,6 +107,16 @@ pub struct TrainingStatus {
     /// Where the trained weights are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
+}
+
+/// How the loss has gone since the training began.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LossCurve {
+    /// Steps that each point is the mean of. It doubles as the training grows.
+    pub every: i64,
+    /// Mean losses, oldest first; at most 48.
+    pub loss: Vec<String>,
 }
 
 /// What the paths hide behind.

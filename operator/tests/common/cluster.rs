@@ -160,6 +160,11 @@ impl Cluster {
         path
     }
 
+    /// The kubeconfig of an administrator.
+    pub fn admin_kubeconfig(&self) -> String {
+        self.kubeconfig(ADMIN)
+    }
+
     /// Ends one process at once, as a crash would.
     pub fn kill(&mut self, name: &str) {
         let at = self.processes.iter().position(|(n, _)| *n == name).unwrap();

@@ -231,7 +231,7 @@ fn within(text: &str, mounts: &Mounts) -> String {
 pub fn bin_dir() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let folder: &Path = test.parent().unwrap().parent().unwrap();
-    for name in ["mixnn-designer", "mixnn-layer", "mixnn-relay"] {
+    for name in ["mixnn", "mixnn-designer", "mixnn-layer", "mixnn-relay"] {
         let there = folder.join(name).is_file();
         assert!(there, "{name} is not built: run `cargo build --workspace` first");
     }
