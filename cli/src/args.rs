@@ -4,6 +4,7 @@ use crate::cluster::args::{CheckArgs, EventsArgs, LogsArgs, StatusArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mixnn_place::Place;
 use mixnn_serving::FrontArgs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Trains deep learning models with every layer in a process of its own, behind mix relays.
@@ -56,6 +57,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Put two runs, or a run and its reference, beside each other: accuracy, curves, times, bits
     Compare(CompareArgs),
+    /// Show a run in a browser: curves, who sees what, faults, privacy, checkpoints
+    Page(PageArgs),
     /// Write a model's file as far as a safetensors file tells it, and say what it does not
     Convert(ConvertArgs),
     /// Check models' files: everything that is wrong, with line and column
@@ -113,6 +116,7 @@ pub struct ModelArgs {
 #[command(after_help = "Examples:
   mixnn run --compare -f examples/lenet5.yaml
   mixnn run -f examples/lenet5-mnist.yaml --data ~/mnist -o json
+  mixnn run -f examples/lenet5.yaml --page 127.0.0.1:8765 --tensorboard curves
   mixnn run --resume run/lenet5-1 -f examples/lenet5.yaml")]
 pub struct RunArgs {
     #[command(flatten)]
@@ -120,6 +124,12 @@ pub struct RunArgs {
     /// Train in one process too, and compare time and bits
     #[arg(long)]
     pub compare: bool,
+    /// Show the run in a browser at this address, while it is made; port 0: a free one
+    #[arg(long, value_name = "ADDRESS")]
+    pub page: Option<SocketAddr>,
+    /// Write curves for TensorBoard below this folder, in a folder named after the run
+    #[arg(long, value_name = "DIR")]
+    pub tensorboard: Option<PathBuf>,
     /// Seconds without a word from any layer before a step is taken back
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub stall: u64,
@@ -262,6 +272,19 @@ pub struct CompareArgs {
     /// Form of the result on standard output
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     pub output: Format,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example:
+  mixnn page run/lenet5-1
+
+While a run is made, mixnn run --page 127.0.0.1:8765 shows the same.")]
+pub struct PageArgs {
+    /// Folder of the run
+    pub run: PathBuf,
+    /// Where to show it; port 0: a free one
+    #[arg(long, default_value = "127.0.0.1:8765", value_name = "ADDRESS")]
+    pub address: SocketAddr,
 }
 
 #[derive(Args)]

@@ -9,6 +9,7 @@ mod data;
 mod init;
 mod man;
 mod output;
+mod page;
 mod plugin;
 mod predict;
 mod progress;
@@ -46,6 +47,10 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Import(args) => in_runtime(run::import(args)),
         Command::Export(args) => in_runtime(run::export(args)),
         Command::Compare(args) => compare::compare(&args).map(|()| ExitCode::SUCCESS),
+        Command::Page(args) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(page::page(args)).map(|()| ExitCode::SUCCESS)
+        }
         Command::Convert(args) => convert::convert(&args).map(|()| ExitCode::SUCCESS),
         Command::Validate(args) => validate::validate(&args)
             .map(|valid| if valid { ExitCode::SUCCESS } else { ExitCode::FAILURE }),

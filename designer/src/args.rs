@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use mixnn_designer::{ExportArgs, ImportArgs, ServeArgs, ServeReferenceArgs};
 use mixnn_node::NodeArgs;
 use mixnn_place::Place;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// What to do.
@@ -81,6 +82,15 @@ pub(crate) struct ModelArgs {
     /// there.
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
+    /// Folder in which curves for TensorBoard are written.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) tensorboard: Option<PathBuf>,
+    /// Show the record at this address in a browser
+    #[arg(long, value_name = "ADDRESS", requires_all = ["record", "page_tokens"])]
+    pub(crate) page: Option<SocketAddr>,
+    /// File of the tokens that the page asks for: lines of NAME TOKEN
+    #[arg(long, value_name = "FILE", requires = "page")]
+    pub(crate) page_tokens: Option<PathBuf>,
 }
 
 /// Checkpoints.

@@ -37,6 +37,7 @@ mod session;
 mod setup;
 mod shunned;
 mod step;
+mod tensorboard;
 mod train;
 mod view;
 mod watch;
@@ -52,4 +53,5 @@ pub use secret::{load_or_make as load_or_make_secret, parse as parse_secret};
 pub use serve::{
     ServeArgs, ServeReferenceArgs, run as run_serving, run_reference as run_serving_reference,
 };
+pub use tensorboard::TensorBoard;
 pub use train::{Training, run as run_training};

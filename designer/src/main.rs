@@ -8,12 +8,13 @@ use clap::Parser;
 use mixnn_cluster::{Cluster, Reporter};
 use mixnn_crds::MixNNModel;
 use mixnn_designer::{
-    DesignerError, Emitter, Prepared, Sources, Training, export, import, load_or_make_secret,
-    prepare, run_reference, run_serving, run_serving_reference, run_training,
+    DesignerError, Emitter, Prepared, Sources, TensorBoard, Training, export, import,
+    load_or_make_secret, prepare, run_reference, run_serving, run_serving_reference, run_training,
 };
 use mixnn_events::{Event, Failed, Outcome, Reading, Record};
 use mixnn_nn::OwnerSecret;
 use mixnn_node::LogFormat;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -84,9 +85,10 @@ fn run(
         }
         Command::Reference { model, initial, die_with_parent } => {
             alone(*die_with_parent)?;
-            model.keep_record(emit)?;
+            let parsed = mixnn_crds::parse_file(&model.file)?;
+            model.watch(&parsed, emit)?;
             let owner = load_or_make_secret(&model.owner_secret)?;
-            let prepared = model.prepare(mixnn_crds::parse_file(&model.file)?, owner, emit)?;
+            let prepared = model.prepare(parsed, owner, emit)?;
             run_reference(&prepared, initial.as_deref(), model.weights.as_ref(), emit).map(Some)
         }
     }
@@ -95,8 +97,8 @@ fn run(
 fn train(args: &TrainArgs, emit: &mut Emitter<std::io::Stdout>) -> Result<Outcome, DesignerError> {
     let started = mixnn_node::start(&args.node)?;
     mixnn_node::end_when_told().map_err(|e| DesignerError::Stopped(e.to_string()))?;
-    args.model.keep_record(emit)?;
     let model = mixnn_crds::parse_file(&args.model.file)?;
+    args.model.watch(&model, emit)?;
     if let Some(credentials) = &args.cluster {
         let weights = args.model.weights.as_ref().map(ToString::to_string);
         let reporter = Reporter::start(Cluster::connect(credentials, model.clone())?, weights)?;
@@ -119,10 +121,28 @@ fn train(args: &TrainArgs, emit: &mut Emitter<std::io::Stdout>) -> Result<Outcom
 }
 
 impl ModelArgs {
-    fn keep_record(&self, emit: &mut Emitter<std::io::Stdout>) -> Result<(), DesignerError> {
-        let Some(path) = &self.record else { return Ok(()) };
-        let failed = |source| DesignerError::Write { path: path.clone(), source };
-        emit.record(Record::open(path).map_err(failed)?);
+    /// Keeps events, and shows them, as far as that is wanted.
+    fn watch(
+        &self,
+        model: &MixNNModel,
+        emit: &mut Emitter<std::io::Stdout>,
+    ) -> Result<(), DesignerError> {
+        let failed = |path: &Path, source| DesignerError::Write { path: path.to_owned(), source };
+        if let Some(path) = &self.record {
+            emit.record(Record::open(path).map_err(|e| failed(path, e))?);
+        }
+        if let Some(folder) = &self.tensorboard {
+            let mut board = TensorBoard::create(folder).map_err(|e| failed(folder, e))?;
+            emit.observe(move |event| board.tell(event));
+        }
+        if let (Some(address), Some(record), Some(tokens)) =
+            (self.page, &self.record, &self.page_tokens)
+        {
+            let name = model.metadata.name.as_deref().unwrap_or("model");
+            let at = mixnn_page::start(address, name, record, tokens)
+                .map_err(|e| DesignerError::Stopped(format!("the page at {address}: {e}")))?;
+            tracing::info!("the page is at http://{at}/");
+        }
         Ok(())
     }
 

@@ -95,6 +95,17 @@ fn bearer(headers: &HeaderMap) -> Result<&str, InferError> {
     Err(InferError::Unauthenticated("only bearer tokens are taken: Authorization: Bearer TOKEN"))
 }
 
+/// Who a request is from, by its bearer token.
+///
+/// # Errors
+/// There is none, or nobody's.
+pub async fn identify(
+    authenticator: &dyn Authenticator,
+    headers: &HeaderMap,
+) -> Result<Identity, InferError> {
+    authenticator.identify(bearer(headers)?).await
+}
+
 fn peer(request: &Request) -> Arc<str> {
     let peer = request.extensions().get::<Peer>();
     peer.map_or_else(|| "unknown".into(), |Peer(address)| address.to_string().into())

@@ -39,6 +39,18 @@ struct Shared {
     metrics: Arc<Metrics>,
 }
 
+/// Serves something else than a model, with the same bounds on connections.
+pub async fn serve_app(
+    listener: TcpListener,
+    app: Router,
+    limits: Limits,
+    stop: CancellationToken,
+) {
+    let within = limits.request;
+    let metrics = Arc::new(Metrics::default());
+    serve(Listen { listener, tls: None, app, limits, metrics }, stop, within).await;
+}
+
 /// Serves until `stop`; then lets requests finish, at most as long as `within`.
 pub(crate) async fn serve(listen: Listen, stop: CancellationToken, within: Duration) {
     let Listen { listener, tls, app, limits, metrics } = listen;

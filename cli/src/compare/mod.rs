@@ -107,7 +107,7 @@ fn name_of(path: &Path) -> String {
 }
 
 /// The record that a path means.
-fn find(path: &Path) -> anyhow::Result<PathBuf> {
+pub fn find(path: &Path) -> anyhow::Result<PathBuf> {
     if path.is_file() {
         return Ok(path.to_owned());
     }

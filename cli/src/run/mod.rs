@@ -11,6 +11,7 @@ pub use serve::serve;
 pub use weights::{export, import};
 
 use crate::args::{Format, ModelArgs, RunArgs};
+use crate::page;
 use crate::progress::Progress;
 use crate::table::{Comparison, draw_one};
 use crate::{output, table};
@@ -83,6 +84,12 @@ async fn both(
     folder: &RunFolder,
     children: &mut Children,
 ) -> anyhow::Result<(Outcome, Option<Outcome>)> {
+    let _shown = match args.page {
+        Some(address) => {
+            Some(page::show(address, folder.path(), record_of(folder.path(), MODEL)).await?)
+        }
+        None => None,
+    };
     if let Some(file) = &args.weights {
         let store = args.checkpoints.as_ref();
         weights::bring_in(&args.model, (file, &args.rename), store, folder).await?;
@@ -93,7 +100,8 @@ async fn both(
     if !args.compare {
         return Ok((distributed, None));
     }
-    let reference = one_process(&args.model, folder, children).await?;
+    let board = board_flags(args.tensorboard.as_deref(), folder, REFERENCE)?;
+    let reference = one_process(&args.model, board, folder, children).await?;
     Ok((distributed, Some(reference)))
 }
 
@@ -129,7 +137,7 @@ pub async fn reference(args: ModelArgs) -> anyhow::Result<Ending> {
     let folder = RunFolder::make(&args, None, &model)?;
     let mut children = Children::new();
     let ended = tokio::select! {
-        ended = one_process(&args, &folder, &mut children) => Some(ended),
+        ended = one_process(&args, Vec::new(), &folder, &mut children) => Some(ended),
         () = mixnn_node::shutdown_signal() => None,
     };
     children.end_all().await;
@@ -145,12 +153,14 @@ pub async fn reference(args: ModelArgs) -> anyhow::Result<Ending> {
 
 async fn one_process(
     args: &ModelArgs,
+    more: Vec<OsString>,
     folder: &RunFolder,
     children: &mut Children,
 ) -> anyhow::Result<Outcome> {
     folder.begin_record(REFERENCE)?;
     let mut designer: Vec<OsString> = vec!["reference".into(), "--die-with-parent".into()];
     designer.extend(model_flags(args, folder, REFERENCE)?);
+    designer.extend(more);
     let initial = folder.path().join(weights::INITIAL);
     if initial.exists() {
         designer.extend(["--initial".into(), initial.into()]);
@@ -172,6 +182,7 @@ async fn distributed(
     let mut fleet = fleet_of(model, folder, args.liveness, children).await?;
     let mut flags: Vec<OsString> = vec!["train".into()];
     flags.extend(model_flags(&args.model, folder, MODEL)?);
+    flags.extend(board_flags(args.tensorboard.as_deref(), folder, MODEL)?);
     flags.extend(["--stall".into(), args.stall.to_string().into()]);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     flags.extend(["--cores".into(), cores.to_string().into()]);
@@ -278,6 +289,18 @@ fn model_flags(args: &ModelArgs, folder: &RunFolder, name: &str) -> anyhow::Resu
     let record = record_of(folder.path(), name);
     flags.extend(["--weights".into(), weights.into(), "--record".into(), record.into()]);
     Ok(flags)
+}
+
+/// Where curves for TensorBoard go: a folder for each training of each run.
+fn board_flags(
+    below: Option<&Path>,
+    folder: &RunFolder,
+    name: &str,
+) -> anyhow::Result<Vec<OsString>> {
+    let Some(below) = below else { return Ok(Vec::new()) };
+    let run = folder.path().file_name().unwrap_or_default();
+    let path = absolute(below)?.join(run).join(name);
+    Ok(vec!["--tensorboard".into(), path.into()])
 }
 
 /// The model, its data and its owner's secret.

@@ -1,0 +1,80 @@
+"""Looks at the page of a run with a real browser: page.py URL [FOLDER FOR SCREENSHOTS].
+
+Ends with 3 where there is no Chromium with its driver.
+"""
+import shutil
+import sys
+from pathlib import Path
+
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+url, folder = sys.argv[1], Path(sys.argv[2]) if len(sys.argv) > 2 else None
+browser = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+driver = shutil.which("chromedriver")
+if not (browser and driver):
+    print("page: there is no chromium with chromedriver (Debian: chromium, chromium-driver)")
+    sys.exit(3)
+
+options = webdriver.ChromeOptions()
+options.binary_location = browser
+for flag in ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,2400", "--force-device-scale-factor=1"]:
+    options.add_argument(flag)
+options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+page = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+try:
+    wait = WebDriverWait(page, 60)
+    text = lambda id: page.find_element(By.ID, id).text
+    points = lambda: page.find_element(By.CSS_SELECTOR, "#loss polyline.train").get_attribute("points")
+
+    def complaints():
+        return [entry for entry in page.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+
+    page.get(url)
+    wait.until(lambda _: page.find_elements(By.CSS_SELECTOR, "#loss polyline.train"))
+    assert "token" not in page.current_url, "the token stays in the address"
+    before, progress = points(), page.find_element(By.ID, "progress").get_attribute("value")
+    wait.until(lambda _: points() != before)
+    assert float(page.find_element(By.ID, "progress").get_attribute("value")) > float(progress)
+
+    # The test ended a layer's process: a fault, and the way out of it.
+    wait.until(lambda _: "Another pod for" in text("faults"))
+    assert "k, median" in text("privacy")
+    assert "waiting for outputs" in text("spent")
+    wait.until(lambda _: len(page.find_elements(By.CSS_SELECTOR, "#checkpoints tr")) > 0)
+
+    # By keyboard alone: from one viewer to the next.
+    viewer = page.find_element(By.ID, "viewer")
+    first = text("viewer-says")
+    assert "training data" in first and "hidden" not in first, first
+    assert len(page.find_elements(By.CSS_SELECTOR, "#ring-viewer g.unseen")) >= 3, "the designer and two other layers"
+    viewer.send_keys(Keys.ARROW_DOWN)
+    assert text("viewer-says") != first
+    viewer.send_keys(Keys.END)
+    assert "all of one size" in text("viewer-says"), text("viewer-says")
+
+    # Everything that is shown has a name for whom does not see it.
+    for shown in page.find_elements(By.CSS_SELECTOR, "svg, select, progress, section"):
+        named = shown.accessible_name
+        assert named, shown.get_attribute("outerHTML")[:200]
+
+    for scheme in ["light", "dark"]:
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+        colour = page.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert colour == {"light": "rgb(255, 255, 255)", "dark": "rgb(13, 17, 23)"}[scheme], colour
+        if folder:
+            page.save_screenshot(str(folder / f"page-{scheme}.png"))
+    assert not complaints(), complaints()
+
+    # Who comes without the token is asked for one, and sees nothing.
+    page.execute_script("sessionStorage.clear()")
+    page.get(url.split("#")[0])
+    wait.until(lambda _: page.find_element(By.ID, "door").is_displayed())
+    page.find_element(By.ID, "token").send_keys("0" * 40, Keys.ENTER)
+    wait.until(lambda _: "not known" in text("state"))
+    assert not page.find_element(By.ID, "main").is_displayed()
+    print("page: ok")
+finally:
+    page.quit()
