@@ -307,8 +307,19 @@ pub struct ConvertArgs {
 #[derive(Args)]
 #[command(after_help = "Examples:
   mixnn predict -f examples/lenet5.yaml -n 5
-  mixnn predict -f model.yaml --data ~/mnist --url https://models.example:8000 --token-file token -o json")]
+  mixnn predict -f model.yaml --data ~/mnist --url https://models.example:8000 --token-file token -o json
+  mixnn predict -f examples/lenet5.yaml --image seven.png
+  mixnn predict -f examples/lenet5.yaml --idx ~/mnist/t10k-images-idx3-ubyte.gz --index 7")]
 pub struct PredictArgs {
+    /// Ask about this picture instead, PNG or JPEG; it is scaled, and normalised as in training
+    #[arg(long, value_name = "FILE", conflicts_with = "idx")]
+    pub image: Option<PathBuf>,
+    /// Ask about a picture of this IDX file instead, gzip or not
+    #[arg(long, value_name = "FILE")]
+    pub idx: Option<PathBuf>,
+    /// Which picture of the IDX file, from 0
+    #[arg(long, default_value_t = 0, value_name = "N", requires = "idx")]
+    pub index: usize,
     /// Where the model is served
     #[arg(long, default_value = "http://127.0.0.1:8000", value_name = "URL")]
     pub url: String,

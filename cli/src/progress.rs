@@ -64,7 +64,9 @@ impl Progress {
                     self.title
                 ));
             }
-            Event::Trained(_) | Event::Done(_) | Event::Failed(_) => self.bar.finish_and_clear(),
+            Event::Trained(_) | Event::ServingEnded(_) | Event::Done(_) | Event::Failed(_) => {
+                self.bar.finish_and_clear()
+            }
         }
     }
 

@@ -60,6 +60,14 @@ impl Cluster {
     }
 }
 
+/// Waits until the owner's keys are mounted: a Secret that was made while its pod ran comes later.
+///
+/// # Errors
+/// One does not come.
+pub fn wait_for_keys(model: &MixNNModel, files: &[&Path]) -> Result<(), ClusterError> {
+    files.iter().try_for_each(|file| wait_for(file, &model.owner_secret_name()))
+}
+
 fn is_there(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.is_already_exists())
 }

@@ -4,6 +4,7 @@
 //! Cluster::connect   the API, by a projected token
 //! make_keys          the owner's keys: a Secret, made once
 //! progress           events -> status; pure
+//! wishes             whether the model is to be served now
 //! Reporter           writes the status, seldom, on a thread of its own
 //! ```
 //!
@@ -15,9 +16,10 @@ mod error;
 mod keys;
 mod progress;
 mod reporter;
+mod wishes;
 
 pub use api::Cluster;
 pub use error::ClusterError;
-pub use keys::{CHECKPOINT_KEY, OWNER_SECRET, OwnerKeys};
+pub use keys::{CHECKPOINT_KEY, OWNER_SECRET, OwnerKeys, wait_for_keys};
 pub use progress::Progress;
 pub use reporter::Reporter;

@@ -3,7 +3,7 @@
 use crate::curve::Curve;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
-use mixnn_crds::{TrainingStatus, condition};
+use mixnn_crds::{ServingStatus, TrainingStatus, condition};
 use mixnn_events::{Event, Phase};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,11 @@ const LONGEST: usize = 4096;
 pub struct Progress {
     training: TrainingStatus,
     curve: Curve,
-    conditions: [Condition; 3],
+    conditions: [Condition; 4],
+    /// What is offered to clients, where this is the status of a model that is served.
+    offer: Option<ServingStatus>,
+    /// Whether it answers.
+    answers: bool,
     total: u64,
     step: u64,
     /// When the first step of this process was seen, and which it was.
@@ -27,6 +31,7 @@ pub struct Progress {
 const INITIALIZED: usize = 0;
 const TRAINED: usize = 1;
 const DEGRADED: usize = 2;
+const SERVING: usize = 3;
 
 impl Progress {
     /// Nothing has happened yet. `weights`: where the trained weights will be kept, if anywhere.
@@ -47,12 +52,51 @@ impl Progress {
                 condition(condition::INITIALIZED, "Initialising", gathering),
                 condition(condition::TRAINED, "Initialising", gathering),
                 condition(condition::TRAINING_DEGRADED, "AsExpected", "nothing is amiss"),
+                condition(
+                    condition::SERVING,
+                    "NotServed",
+                    "the model is served once it is trained, if spec.serving.enabled is true",
+                ),
             ],
+            offer: None,
+            answers: false,
             total: 0,
             step: 0,
             begun: None,
             weights,
         }
+    }
+
+    /// The status of a trained model that is about to be served: `before` is what was said of it.
+    pub fn of_served(
+        generation: Option<i64>,
+        offer: ServingStatus,
+        before: (Option<TrainingStatus>, &[Condition]),
+        now: Timestamp,
+    ) -> Self {
+        let (training, old) = before;
+        let mut progress = Self::new(generation, None, now);
+        progress.offer = Some(offer);
+        let text = "every layer has its pod and its parameters";
+        progress.say(INITIALIZED, true, "Established", text, now);
+        progress.say(TRAINED, true, "Trained", "the newest checkpoint is served", now);
+        progress.say(SERVING, false, "Starting", "the layers take up the newest checkpoint", now);
+        progress.training = training.unwrap_or_default();
+        for condition in &mut progress.conditions {
+            let same = |c: &&Condition| c.type_ == condition.type_ && c.status == condition.status;
+            if let Some(old) = old.iter().find(same) {
+                condition.last_transition_time = old.last_transition_time.clone();
+                if condition.type_ == condition::TRAINED {
+                    condition.message.clone_from(&old.message);
+                }
+            }
+        }
+        progress
+    }
+
+    /// What `status.serving` says.
+    pub fn serving(&self) -> Option<&ServingStatus> {
+        self.offer.as_ref().filter(|_| self.answers)
     }
 
     /// Takes up what the designer before this one said: figures until there are newer ones, if it trained the
@@ -69,6 +113,11 @@ impl Progress {
             let same = |c: &&Condition| c.type_ == condition.type_ && c.status == condition.status;
             if let Some(old) = old.iter().find(same) {
                 condition.last_transition_time = old.last_transition_time.clone();
+                if condition.type_ == condition::SERVING {
+                    // Why it is not served is still true.
+                    condition.reason.clone_from(&old.reason);
+                    condition.message.clone_from(&old.message);
+                }
             }
         }
     }
@@ -79,12 +128,15 @@ impl Progress {
     }
 
     /// The designer's conditions, all of them.
-    pub const fn conditions(&self) -> &[Condition; 3] {
+    pub const fn conditions(&self) -> &[Condition; 4] {
         &self.conditions
     }
 
     /// Takes an event in. Gives whether the status says something else now.
     pub fn event(&mut self, event: &Event, at: Instant, now: Timestamp) -> bool {
+        if self.offer.is_some() {
+            return self.served(event, now);
+        }
         match event {
             Event::Plan(plan) => {
                 self.total = plan.steps;
@@ -139,11 +191,49 @@ impl Progress {
                 self.say(TRAINED, false, &failed.reason, &failed.message, now);
                 self.say(DEGRADED, true, &failed.reason, &failed.message, now);
             }
-            Event::Reading(_) | Event::Ring(_) | Event::Serving(_) | Event::Done(_) => {
+            Event::Reading(_)
+            | Event::Ring(_)
+            | Event::Serving(_)
+            | Event::ServingEnded(_)
+            | Event::Done(_) => {
                 return false;
             }
         }
         true
+    }
+
+    /// Takes in what happens to a model that is served.
+    fn served(&mut self, event: &Event, now: Timestamp) -> bool {
+        match event {
+            Event::Serving(serving) => {
+                if let Some(offer) = &mut self.offer {
+                    offer.version = serving.version.to_string();
+                }
+                self.answering(now);
+            }
+            Event::Recovered(_) => self.answering(now),
+            Event::Fault(fault) => {
+                let text = format!("requests wait: {}", fault.message);
+                self.say(SERVING, false, "Recovering", &text, now);
+            }
+            Event::ServingEnded(ended) => {
+                self.answers = false;
+                self.say(SERVING, false, &ended.reason, &ended.message, now);
+            }
+            Event::Failed(failed) => {
+                self.answers = false;
+                self.say(SERVING, false, &failed.reason, &failed.message, now);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn answering(&mut self, now: Timestamp) {
+        let Some(offer) = &self.offer else { return };
+        self.answers = true;
+        let text = format!("version {} answers at {}", offer.version, offer.url);
+        self.say(SERVING, true, "Serving", &text, now);
     }
 
     fn phase(&mut self, phase: Phase) -> bool {
@@ -271,6 +361,33 @@ mod tests {
         let trained = &progress.conditions()[TRAINED];
         assert_eq!((trained.reason.as_str(), trained.last_transition_time.0), ("LayerCounts", now));
         assert_eq!(progress.conditions()[DEGRADED].last_transition_time.0, later);
+    }
+
+    #[test]
+    fn a_served_model_stays_trained_and_says_where_it_answers() {
+        let (at, now) = (Instant::now(), Timestamp::UNIX_EPOCH);
+        let figures = TrainingStatus { digest: Some("d1".into()), ..Default::default() };
+        let offer = ServingStatus {
+            url: "https://net-serving.vision.svc:8443".into(),
+            ..Default::default()
+        };
+        let old = Progress::new(None, None, now).conditions().to_vec();
+        let mut progress = Progress::of_served(Some(3), offer, (Some(figures), &old), now);
+        assert_eq!(condition(&progress, "Trained").0, "True");
+        assert_eq!(condition(&progress, "Serving"), ("False".into(), "Starting".into()));
+        assert_eq!(progress.serving(), None);
+        let serving = json!({"event": "serving", "url": "x", "model": "net", "version": 6});
+        assert!(progress.event(&event(serving), at, now));
+        assert_eq!(condition(&progress, "Serving"), ("True".into(), "Serving".into()));
+        assert_eq!(progress.serving().unwrap().version, "6");
+        progress.event(&Event::Fault(Fault { message: "lost layer".into() }), at, now);
+        assert_eq!(condition(&progress, "Serving"), ("False".into(), "Recovering".into()));
+        let failed = Failed { reason: "Weights".into(), message: "gone".into() };
+        progress.event(&Event::Failed(failed), at, now);
+        assert_eq!(condition(&progress, "Serving"), ("False".into(), "Weights".into()));
+        assert_eq!(condition(&progress, "Trained").0, "True", "it is trained all the same");
+        assert_eq!(progress.serving(), None);
+        assert_eq!(progress.training().digest.as_deref(), Some("d1"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::{Cluster, ClusterError, Progress};
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 use kube::api::{Patch, PatchParams};
-use mixnn_crds::{MixNNModel, condition};
+use mixnn_crds::{MixNNModel, ServingStatus, condition};
 use mixnn_events::Event;
 use serde_json::{Value, json};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -73,6 +73,23 @@ impl Reporter {
             // Only figures of earlier come from it.
             Err(error) => tracing::warn!(%error, "the status of earlier is not known"),
         }
+        Self::begin(cluster, progress, held)
+    }
+
+    /// Starts to write the status of the cluster's model while it is served. `offer`: what clients are told.
+    ///
+    /// # Errors
+    /// What was said of its training cannot be read, or no thread can be started.
+    pub fn of_served(cluster: Cluster, offer: ServingStatus) -> Result<Self, ClusterError> {
+        let found = cluster.ask("reading the model", || cluster.models.get(&cluster.name))?;
+        let status = found.status.unwrap_or_default();
+        let generation = found.metadata.generation;
+        let before = (status.training, status.conditions.as_slice());
+        let progress = Progress::of_served(generation, offer, before, Timestamp::now());
+        Self::begin(cluster, progress, false)
+    }
+
+    fn begin(cluster: Cluster, progress: Progress, held: bool) -> Result<Self, ClusterError> {
         let state = State { progress, version: 1, written: 0, urgent: false, held, over: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let theirs = shared.clone();
@@ -89,7 +106,7 @@ impl Reporter {
             state.over = true;
             return self.0.changed.notify_all();
         }
-        let last = matches!(event, Event::Trained(_) | Event::Failed(_));
+        let last = matches!(event, Event::Trained(_) | Event::Failed(_) | Event::ServingEnded(_));
         if !state.progress.event(event, Instant::now(), Timestamp::now()) {
             return;
         }
@@ -159,7 +176,11 @@ fn next(shared: &Shared, last: Option<Last>) -> Option<(u64, Value)> {
 }
 
 fn status(progress: &Progress) -> Value {
-    json!({"training": progress.training(), "conditions": progress.conditions()})
+    let mut status = json!({"training": progress.training(), "conditions": progress.conditions()});
+    if let Some(serving) = progress.serving() {
+        status["serving"] = json!(serving);
+    }
+    status
 }
 
 enum Written {

@@ -6,6 +6,7 @@ mod amount;
 mod file;
 mod mixnnhost;
 mod mixnnmodel;
+mod serving;
 mod status;
 mod validate;
 
@@ -18,8 +19,13 @@ pub use mixnnmodel::{
     MixNNModel, MixNNModelSpec, PlacementSpec, PodClass, PodResources, RelaysSpec, SealedLayers,
     SuiteName,
 };
+pub use serving::{
+    Authentication, BatchingSpec, ServingClients, ServingLimits, ServingSpec, ServingTls,
+    serving_audience,
+};
 pub use status::{
-    Counted, LossCurve, MixNNHostStatus, MixNNModelStatus, PrivacyStatus, TrainingStatus, condition,
+    Counted, LossCurve, MixNNHostStatus, MixNNModelStatus, PrivacyStatus, ServingStatus,
+    TrainingStatus, condition,
 };
 pub use validate::{Document, Position, Problem};
 

@@ -1,6 +1,7 @@
 //! `MixNNModel`: one model to be trained over mix relays.
 
 use crate::amount::{Amount, Span};
+use crate::serving::ServingSpec;
 use crate::status::MixNNModelStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
@@ -45,6 +46,8 @@ use std::time::Duration;
     validation = Rule::new("self.podClasses == oldSelf.podClasses || (oldSelf.suspend && self.suspend)").message("spec.podClasses can change only while spec.suspend is true: first set suspend alone, then change it, then resume"),
     validation = Rule::new("self.relays == oldSelf.relays || (oldSelf.suspend && self.suspend)").message("spec.relays can change only while spec.suspend is true: first set suspend alone, then change it, then resume"),
     validation = Rule::new("has(self.checkpoints) == has(oldSelf.checkpoints) && (!has(self.checkpoints) || self.checkpoints == oldSelf.checkpoints) || (oldSelf.suspend && self.suspend)").message("spec.checkpoints can change only while spec.suspend is true: first set suspend alone, then change it, then resume"),
+    validation = Rule::new("!has(self.serving) || !self.serving.enabled || has(self.checkpoints)").message("spec.serving.enabled needs spec.checkpoints: what is served is the newest checkpoint"),
+    validation = Rule::new("!has(self.serving) || !has(oldSelf.serving) || self.serving == oldSelf.serving || !self.serving.enabled || !oldSelf.serving.enabled || (oldSelf.suspend && self.suspend)").message("spec.serving can change only while spec.serving.enabled is false or spec.suspend is true: first turn it off, then change it, then turn it on"),
     validation = Rule::new("self.training == oldSelf.training || (oldSelf.suspend && self.suspend)").message("spec.training can change only while spec.suspend is true: first set suspend alone, then change it, then resume")
 )]
 pub struct MixNNModelSpec {
@@ -79,6 +82,9 @@ pub struct MixNNModelSpec {
     /// takes the training back to its beginning, and the trained weights are not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoints: Option<CheckpointsSpec>,
+    /// Answers to requests once the model is trained. Needs checkpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<ServingSpec>,
     /// The designer's pod, which runs in the model's own namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub designer: Option<DesignerSpec>,

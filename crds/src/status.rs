@@ -34,7 +34,7 @@ pub struct MixNNModelStatus {
     /// The generation that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Accepted, HostsResolved, Scheduled, Degraded (by the operator); Initialized, Trained, TrainingDegraded (by the designer).
+    /// Accepted, HostsResolved, Scheduled, Degraded (by the operator); Initialized, Trained, TrainingDegraded, Serving (by the designer).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -50,6 +50,9 @@ pub struct MixNNModelStatus {
     /// How training goes. Written by the designer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<TrainingStatus>,
+    /// Where the model answers, if it does. Written by the designer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<ServingStatus>,
     /// What the paths hide behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub privacy: Option<PrivacyStatus>,
@@ -117,6 +120,22 @@ pub struct LossCurve {
     pub every: i64,
     /// Mean losses, oldest first; at most 48.
     pub loss: Vec<String>,
+}
+
+/// Where the model answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServingStatus {
+    /// Its address within the cluster.
+    pub url: String,
+    /// The version that answers: the number of its checkpoint.
+    pub version: String,
+    /// Audience of the tokens that clients show, if they must.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
+    /// The CA of its certificate in PEM, unless the owner gave a certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<String>,
 }
 
 /// What the paths hide behind.

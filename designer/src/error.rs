@@ -137,6 +137,14 @@ pub enum DesignerError {
     /// Weights from outside that cannot be used, or a place that holds none.
     #[error("{0}")]
     Weights(String),
+    /// The owner's certificate has not come into the pod.
+    #[error(
+        "Secret {secret} of spec.serving.tls is not mounted with tls.crt and tls.key: make it, of type kubernetes.io/tls; if the designer's pod is older than the field, delete the pod: the next one goes on from the newest checkpoint"
+    )]
+    NoCertificate {
+        /// The Secret.
+        secret: String,
+    },
     /// Where requests are to come in.
     #[error("serving: {0}")]
     Serving(String),
@@ -180,7 +188,8 @@ impl DesignerError {
             Self::Lane { .. } => "LaneFailed",
             Self::TooLarge { .. } => "TooLarge",
             Self::Weights(_) => "Weights",
-            Self::Serving(_) => "Serving",
+            Self::NoCertificate { .. } => "NoCertificate",
+            Self::Serving(_) => "Front",
             Self::Nn(_) | Self::Letter(_) | Self::Admission(_) | Self::Stopped(_) => "Failed",
         }
     }

@@ -51,7 +51,8 @@ pub use prepare::{Prepared, Sources, prepare};
 pub use reference::run as run_reference;
 pub use secret::{load_or_make as load_or_make_secret, parse as parse_secret};
 pub use serve::{
-    ServeArgs, ServeReferenceArgs, run as run_serving, run_reference as run_serving_reference,
+    After, ServeArgs, ServeReferenceArgs, run as run_serving,
+    run_reference as run_serving_reference,
 };
 pub use tensorboard::TensorBoard;
 pub use train::{Training, run as run_training};

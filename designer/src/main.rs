@@ -2,18 +2,20 @@
 
 mod args;
 mod keys;
+mod pod;
 
 use args::{Command, ModelArgs, TrainArgs};
 use clap::Parser;
 use mixnn_cluster::{Cluster, Reporter};
 use mixnn_crds::MixNNModel;
 use mixnn_designer::{
-    DesignerError, Emitter, Prepared, Sources, TensorBoard, Training, export, import,
+    After, DesignerError, Emitter, Prepared, Sources, TensorBoard, Training, export, import,
     load_or_make_secret, prepare, run_reference, run_serving, run_serving_reference, run_training,
 };
 use mixnn_events::{Event, Failed, Outcome, Reading, Record};
 use mixnn_nn::OwnerSecret;
 use mixnn_node::LogFormat;
+use pod::Wishes;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -39,49 +41,67 @@ struct Cli {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut emit = Emitter::new(std::io::stdout());
-    let in_cluster = matches!(&cli.command, Command::Train(args) if args.cluster.is_some());
     match run(&cli.command, &mut emit) {
-        Ok(Some(outcome)) => emit.emit(&Event::Done(outcome)),
-        Ok(None) => {}
+        Ok(End::Done(outcome)) => {
+            emit.emit(&Event::Done(outcome));
+            rest(&cli.command)
+        }
+        Ok(End::Rest) => rest(&cli.command),
+        Ok(End::Served) => ExitCode::SUCCESS,
         Err(error) => {
             let (reason, message) = (error.reason().to_owned(), error.to_string());
             emit.emit(&Event::Failed(Failed { reason, message }));
             tracing::error!("{error}");
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
     }
-    // A container that ends is started again, and would train again: the operator ends it.
-    if in_cluster {
-        loop {
-            std::thread::park();
-        }
-    }
-    ExitCode::SUCCESS
 }
 
-/// Gives what a training came to.
-fn run(
-    command: &Command,
-    emit: &mut Emitter<std::io::Stdout>,
-) -> Result<Option<Outcome>, DesignerError> {
+/// How a command ended.
+enum End {
+    /// A training came to this.
+    Done(Outcome),
+    /// There is nothing more to say.
+    Served,
+    /// Nothing is to be done before the model is to be served again.
+    Rest,
+}
+
+/// In a cluster, a container that ends is started again, and would train again: the operator ends it, unless its
+/// model is to be served.
+fn rest(command: &Command) -> ExitCode {
+    match pod::rest(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does what the command says.
+fn run(command: &Command, emit: &mut Emitter<std::io::Stdout>) -> Result<End, DesignerError> {
     match command {
-        Command::Train(args) => train(args, emit).map(Some),
+        Command::Train(args) => train(args, emit).map(End::Done),
         Command::Serve(args) => {
             let started = mixnn_node::start(&args.node)?;
             let profile = mixnn_nn::profile::pin()?;
-            run_serving(args, profile, started, emit).map(|()| None)
+            run_serving(args, profile, started, emit).map(|after| match after {
+                After::End => End::Served,
+                After::Rest => End::Rest,
+            })
         }
         Command::ServeReference(args) => {
             alone(args.die_with_parent)?;
-            run_serving_reference(args, emit).map(|()| None)
+            run_serving_reference(args, emit).map(|()| End::Served)
         }
         Command::Import(args) => {
             alone(args.die_with_parent)?;
-            import(args).map(|()| None)
+            import(args).map(|()| End::Served)
         }
         Command::Export(args) => {
             alone(args.die_with_parent)?;
-            export(args).map(|()| None)
+            export(args).map(|()| End::Served)
         }
         Command::Reference { model, initial, die_with_parent } => {
             alone(*die_with_parent)?;
@@ -89,7 +109,8 @@ fn run(
             model.watch(&parsed, emit)?;
             let owner = load_or_make_secret(&model.owner_secret)?;
             let prepared = model.prepare(parsed, owner, emit)?;
-            run_reference(&prepared, initial.as_deref(), model.weights.as_ref(), emit).map(Some)
+            let weights = model.weights.as_ref();
+            run_reference(&prepared, initial.as_deref(), weights, emit).map(End::Done)
         }
     }
 }
@@ -104,6 +125,7 @@ fn train(args: &TrainArgs, emit: &mut Emitter<std::io::Stdout>) -> Result<Outcom
         let reporter = Reporter::start(Cluster::connect(credentials, model.clone())?, weights)?;
         emit.observe(move |event| reporter.tell(event));
     }
+    let wishes = Wishes::of(args, &model)?;
     let profile = mixnn_nn::profile::pin()?;
     let (owner, checkpoints) = keys::load(args, &model)?;
     let prepared = args.model.prepare(model, owner, emit)?;
@@ -116,8 +138,13 @@ fn train(args: &TrainArgs, emit: &mut Emitter<std::io::Stdout>) -> Result<Outcom
         cores: args.cores,
         snapshot_every: args.checkpoint_every,
         checkpoints,
+        stay: &|| wishes.serves(),
     };
-    run_training(&training, started, emit)
+    let outcome = run_training(&training, started, emit)?;
+    match wishes.stays() {
+        true => Err(pod::serve(args)),
+        false => Ok(outcome),
+    }
 }
 
 impl ModelArgs {

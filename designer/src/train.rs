@@ -44,6 +44,8 @@ pub struct Training<'a> {
     pub snapshot_every: u64,
     /// Where these states are kept too, sealed, if anywhere.
     pub checkpoints: Option<CheckpointSpec>,
+    /// Asked once it is trained: whether its pods are kept, to serve it.
+    pub stay: &'a dyn Fn() -> bool,
 }
 
 impl<'a> Training<'a> {
@@ -115,7 +117,7 @@ pub fn run<W: Write>(
             Ok(outcome) => {
                 emit.emit(&Event::Trained(outcome.clone()));
                 // Nothing of the training is lost if the pods are not told.
-                if let Err(error) = dismiss(session) {
+                if let Err(error) = part(session, (training.stay)()) {
                     tracing::warn!(%error, "pods were not told to end");
                 }
                 return Ok(outcome);
@@ -126,9 +128,12 @@ pub fn run<W: Write>(
     }
 }
 
-fn dismiss(mut session: Session<'_>) -> Result<(), DesignerError> {
+/// Pods that stay wait for the next designer.
+fn part(mut session: Session<'_>, stay: bool) -> Result<(), DesignerError> {
     session.mailbox.end_leases()?;
-    session.mailbox.command_all(&Command::Finish, 0)?;
+    if !stay {
+        session.mailbox.command_all(&Command::Finish, 0)?;
+    }
     session.mailbox.close(FINISH);
     Ok(())
 }

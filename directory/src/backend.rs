@@ -3,7 +3,7 @@
 use crate::{Identity, Refused, Registry};
 use mixnn_protocol::Claim;
 use mixnn_protocol::registration::{
-    Advance, Directory, Head, LONG_POLL_SECONDS, Registered, Registration,
+    Advance, Directory, Head, LONG_POLL_SECONDS, Registered, Registration, Reviewed,
 };
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -45,6 +45,15 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Whether the caller is a designer that may still speak for its model.
     fn driver(&self, identity: &Identity) -> impl Future<Output = Result<(), Refused>> + Send;
+
+    /// Whose a client's token is, and whether that client may ask the designer's model.
+    fn review(
+        &self,
+        _identity: &Identity,
+        _token: &str,
+    ) -> impl Future<Output = Result<Reviewed, Refused>> + Send {
+        std::future::ready(Err(Refused::Forbidden("reviews of clients: there is no Kubernetes")))
+    }
 
     /// Called with the outcome of every request, `accepted` or the reason of its refusal, to be counted.
     fn answered(&self, _outcome: &'static str) {}

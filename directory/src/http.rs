@@ -12,11 +12,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use mixnn_protocol::registration::{
-    Advance, Bytes, Claims, Directory, Head, MAX_TOKENS, Refusal, Registered, Registration, Tokens,
-    TokensRequest,
+    Advance, Bytes, Claims, Directory, Head, MAX_REVIEWED, MAX_TOKENS, Refusal, Registered,
+    Registration, Review, Reviewed, Tokens, TokensRequest,
 };
 use std::sync::Arc;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// The longest request body: a full request for tokens.
 const MAX_BODY: usize = 256 << 10;
@@ -31,6 +32,7 @@ pub(crate) fn router<A: Authenticator, B: Backend>(
         .route("/v1/head", get(head::<A, B>).post(advance::<A, B>))
         .route("/v1/claims", post(claims::<A, B>))
         .route("/v1/tokens", post(tokens::<A, B>))
+        .route("/v1/review", post(review::<A, B>))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn_with_state((service.clone(), within), bounded::<A, B>))
         .with_state(service)
@@ -154,6 +156,18 @@ async fn tokens<A: Authenticator, B: Backend>(
         Ok(Err(error)) => Err(Refused::Bad(error.to_string())),
         Err(_) => Err(Refused::Bad("signing was cut off; try again".into())),
     }
+}
+
+async fn review<A: Authenticator, B: Backend>(
+    State(service): State<Arc<Service<A, B>>>,
+    Caller(identity): Caller,
+    Json(review): Json<Review>,
+) -> Result<Json<Reviewed>, Refused> {
+    let token = Zeroizing::new(review.token);
+    if token.len() > MAX_REVIEWED {
+        return Err(Refused::Bad(format!("a token of more than {MAX_REVIEWED} bytes")));
+    }
+    service.backend.review(&identity, &token).await.map(Json)
 }
 
 impl IntoResponse for Refused {

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -106,6 +107,26 @@ fn drains(ring: Served, (body, outputs): &(Value, Value)) {
     assert_eq!(code, Some(0), "{said}");
 }
 
+/// The same sample out of an IDX file: normalised as training does it.
+fn a_picture_gets_the_same_answer(folder: &Path, url: &str, row: &Value) {
+    let made = run(folder, &["data", "digits", "--out", "digits", "--train", "1", "--test", "3"]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    let ask = ["predict", "-f", "model.yaml", "--url", url, "--ca", "cert.pem", "--token-file"];
+    let which = ["token", "--idx", "digits/t10k-images-idx3-ubyte", "--index", "2", "-o", "json"];
+    let answered = run(folder, &[&ask[..], &which[..]].concat());
+    assert!(answered.status.success(), "{}", stderr(&answered));
+    let answer: Value = serde_json::from_slice(&answered.stdout).unwrap();
+    assert_eq!((&answer["answer"], &answer["version"]), (&row["answer"], &row["version"]));
+    for class in answer["classes"].as_array().unwrap() {
+        let number: usize = class["class"].as_str().unwrap().parse().unwrap();
+        assert_eq!(class["output"], row["outputs"][number]);
+    }
+    let text = run(folder, &[&ask[..], &which[..5]].concat());
+    assert!(String::from_utf8_lossy(&text.stdout).contains('█'), "{}", stderr(&text));
+    let over = run(folder, &[&ask[..], &which[..4], &["3"]].concat());
+    assert!(stderr(&over).contains("holds 3 pictures"), "{}", stderr(&over));
+}
+
 /// Checkpoints of a run are versions; tokens and TLS stand before them.
 #[test]
 fn a_run_is_served_to_those_who_have_a_token() {
@@ -135,6 +156,7 @@ fn a_run_is_served_to_those_who_have_a_token() {
     let row = &rows[2];
     assert_eq!(row["outputs"].as_array().unwrap().len(), 10);
     assert_eq!((&row["sample"], &row["version"]), (&2.into(), &"1".into()));
+    a_picture_gets_the_same_answer(folder.path(), &url, row);
 
     // Another model's checkpoints are refused.
     let other = std::fs::read_to_string(folder.path().join("model.yaml")).unwrap();

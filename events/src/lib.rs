@@ -46,6 +46,8 @@ pub enum Event {
     Trained(Outcome),
     /// A version of the model answers requests.
     Serving(Serving),
+    /// Nothing is answered any more: the last line.
+    ServingEnded(ServingEnded),
     /// All went well: the last line.
     Done(Outcome),
     /// It did not: the last line.
@@ -316,6 +318,16 @@ pub struct Serving {
     pub model: String,
     /// The version that answers.
     pub version: u64,
+}
+
+/// Nothing is answered any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServingEnded {
+    /// Why, in one word.
+    pub reason: String,
+    /// Why, in words.
+    pub message: String,
 }
 
 /// The training goes on after a fault.

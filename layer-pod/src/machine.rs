@@ -192,6 +192,8 @@ impl Machine {
         match &self.assignment {
             None => self.build(assignment)?,
             Some(present) if *present == assignment => {}
+            // Trained, then served, or the other way round: its owner brings in what it is to hold.
+            Some(present) if present.is_same_layer(&assignment) => self.build(assignment)?,
             Some(_) => {
                 return Err(NnError::State("this pod is another layer already".into()));
             }

@@ -47,6 +47,11 @@ impl OwnerSecret {
         derive(&self.0, &[b"mixnn v1 augment"])
     }
 
+    /// A candidate for the private key of the CA of the owner's servers; most are one.
+    pub fn serving_ca_key(&self, candidate: u8) -> [u8; 32] {
+        derive(&self.0, &[b"mixnn v1 serving ca", &[candidate]])
+    }
+
     /// The key of the digest over all layers.
     pub(crate) fn digest_key(&self) -> [u8; 32] {
         derive(&self.0, &[b"mixnn v1 digest"])

@@ -4,7 +4,7 @@ use crate::{NodeArgs, NodeError};
 use mixnn_protocol::control::Profile;
 use mixnn_protocol::registration::{
     Advance, Bytes, Claims, Directory, Head, LONG_POLL_SECONDS, NodeClass, Refusal, Registered,
-    Registration, Tokens, TokensRequest,
+    Registration, Review, Reviewed, Tokens, TokensRequest,
 };
 use mixnn_protocol::{Claim, PublicKey};
 use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
@@ -191,6 +191,24 @@ impl RegistryClient {
             signatures.extend(tokens.signatures.into_iter().map(|b| b.0));
         }
         Ok(signatures)
+    }
+
+    /// Whose a client's token is, and whether that client may ask this designer's model. Asked once: who
+    /// waits for the answer can ask again.
+    ///
+    /// # Errors
+    /// The service refuses or does not answer.
+    pub async fn review(&self, token: &str) -> Result<Reviewed, NodeError> {
+        let review = Review { token: token.to_owned() };
+        let request = self.http.post(self.at("/v1/review")).json(&review).timeout(MOMENT);
+        let answer = request.header(AUTHORIZATION, self.bearer()?).send().await;
+        let unreachable = |e| NodeError::Unreachable { url: self.url.clone(), detail: detail(&e) };
+        let answer = answer.map_err(unreachable)?;
+        if answer.status().is_success() {
+            return read(answer).await;
+        }
+        let Refusal { reason, message } = read(answer).await?;
+        Err(NodeError::Refused { reason, message })
     }
 
     fn at(&self, path: &str) -> String {

@@ -1,7 +1,9 @@
 //! The controller of MixNNModels: dereference, validate, build, apply, update status.
 
 use crate::apply::ApplyError;
-use crate::build::{Designer, binding, designer_name, designer_objects, directory_maps};
+use crate::build::{
+    Designer, binding, designer_name, designer_objects, directory_maps, serving_objects,
+};
 use crate::context::Context;
 use crate::drive::{Driven, drive};
 use crate::labels;
@@ -15,7 +17,7 @@ use crate::world::{Eyes, now};
 use crate::{status, stranded};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::rbac::v1::RoleBinding;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -32,6 +34,9 @@ use std::time::{Duration, Instant};
 
 /// The shortest and the longest pause after an error.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(120));
+
+/// Remembered where nothing is to be applied.
+const NOTHING: u64 = 0;
 
 /// A model as the controller watches it: one that cannot be read stops nothing.
 pub type Guarded = DeserializeGuard<MixNNModel>;
@@ -276,6 +281,10 @@ async fn owner_objects(
         owner.once(&format!("nodes-{i}"), map).await?;
     }
     owner.once("stateful-set", &wanted.stateful_set).await?;
+    let serving = serving_objects(model);
+    let (service, policy) = serving.map(|s| (s.service, s.policy)).unzip();
+    owner.once_or_never("service", model, service.as_ref()).await?;
+    owner.once_or_never("serving-policy", model, policy.as_ref()).await?;
     context.set_applied(&wants.workload.uid, Some(1));
     let what = || "room for a designer".to_owned();
     stranded::release(context, &wants.workload.uid, &namespace, &designer_name(model))
@@ -319,6 +328,42 @@ impl Owner<'_> {
         let applied = objects::apply_soon(self.context, self.namespace, object).await;
         applied.map_err(|source| self.failed(what, source))?;
         self.context.set_applied(&key, Some(hash));
+        Ok(())
+    }
+
+    /// Applies an object of serving, or sees to it that this model has none.
+    async fn once_or_never<K>(
+        &self,
+        what: &str,
+        model: &MixNNModel,
+        object: Option<&K>,
+    ) -> Result<(), ReconcileError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Serialize
+            + DeserializeOwned
+            + Clone
+            + std::fmt::Debug,
+    {
+        if let Some(object) = object {
+            return self.once(what, object).await;
+        }
+        let key = format!("{}/{what}", self.key);
+        if self.context.is_applied(&key, NOTHING) {
+            return Ok(());
+        }
+        let api: Api<K> = Api::namespaced(self.context.client.clone(), self.namespace);
+        let name = model.serving_name();
+        let found = api.get_opt(&name).await.map_err(|source| self.failed(what, source))?;
+        let ours =
+            |k: &K| k.owner_references().iter().any(|o| Some(&o.uid) == model.uid().as_ref());
+        if let Some(found) = found.filter(ours) {
+            let only = Preconditions { uid: found.uid(), resource_version: None };
+            let params = DeleteParams { preconditions: Some(only), ..DeleteParams::default() };
+            let deleted = api.delete(&name, &params).await.map(drop);
+            crate::context::gone(deleted).map_err(|source| self.failed(what, source))?;
+        }
+        self.context.set_applied(&key, Some(NOTHING));
         Ok(())
     }
 

@@ -52,6 +52,7 @@ fn wants(context: &Context) -> Wants {
         max_layers_per_host: 0,
         timeout: TIMEOUT,
         suspend: false,
+        serving: false,
         pin: Pin {
             layer_image: settings.pods.layer_image.clone(),
             relay_image: settings.pods.relay_image.clone(),

@@ -70,6 +70,7 @@ pub fn validate(model: &MixNNModel, settings: &Settings) -> Result<Wants, Invali
         max_layers_per_host: spec.placement.max_layers_per_host,
         timeout: spec.placement.timeout.0,
         suspend: spec.suspend,
+        serving: model.serving().is_some(),
         pin: pin(model, settings),
     })
 }

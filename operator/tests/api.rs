@@ -82,6 +82,9 @@ async fn what_is_taken_and_what_is_refused() {
         (json!({"placement": {"timeout": "soon"}}), "spec.placement.timeout"),
         (json!({"placement": {"maxLayersPerHost": 0}}), "greater than or equal to 1"),
         (json!({"training": {"epochs": 0}}), "spec.training.epochs"),
+        (json!({"serving": {"enabled": true}}), "needs spec.checkpoints"),
+        (json!({"serving": {"port": 7000}}), "cells come in there"),
+        (json!({"serving": {"batching": {"maxSize": 0}}}), "greater than or equal to 1"),
     ];
     for (more, words) in cases {
         let said = refusal(&cluster, &model(more.clone()));
@@ -115,10 +118,22 @@ fn what_may_change(cluster: &Cluster) {
     let epochs = json!({"spec": {"training": {"epochs": 9}}});
     let (ok, said) = patch(epochs.clone());
     assert!(!ok && said.contains("only while spec.suspend is true"), "{said}");
-    for good in [json!({"spec": {"suspend": true}}), epochs, json!({"spec": {"suspend": false}})] {
+    let checkpoints = json!({"spec": {"checkpoints": {"store": {"persistentVolumeClaim": {"claimName": "state"}}}}});
+    for good in [
+        json!({"spec": {"suspend": true}}),
+        epochs,
+        checkpoints,
+        json!({"spec": {"suspend": false}}),
+    ] {
         let (ok, said) = patch(good.clone());
         assert!(ok, "{good}: {said}");
     }
+    let serving = |serving: Value| patch(json!({"spec": {"serving": serving}}));
+    assert!(serving(json!({"enabled": true})).0);
+    let (ok, said) = serving(json!({"port": 9000}));
+    assert!(!ok && said.contains("first turn it off"), "{said}");
+    assert!(serving(json!({"enabled": false})).0 && serving(json!({"port": 9000})).0);
+    assert!(serving(json!({"enabled": true})).0 && serving(json!({"enabled": false})).0);
 }
 
 fn what_a_person_sees(cluster: &Cluster) {
@@ -138,9 +153,17 @@ fn what_a_person_sees(cluster: &Cluster) {
     );
     let (ok, said) = cluster.kubectl(&["explain", "mixnnmodel.spec", "--recursive"], "");
     assert!(ok, "{said}");
-    for path in
-        ["spec.training", "spec.placement", "spec.relays", "spec.podClasses", "status.training"]
-    {
+    for path in [
+        "spec.training",
+        "spec.placement",
+        "spec.relays",
+        "spec.podClasses",
+        "spec.serving",
+        "spec.serving.port",
+        "spec.serving.authentication",
+        "status.training",
+        "status.serving",
+    ] {
         let (ok, said) = cluster.kubectl(&["explain", &format!("mixnnmodel.{path}")], "");
         assert!(ok && !said.contains("<no description>"), "{path}: {said}");
     }

@@ -7,6 +7,7 @@ use mixnn_crds::{MixNNHost, MixNNModel};
 use mixnn_operator::Settings;
 use mixnn_operator::build::{
     Designer, PodContext, altered, designer_objects, directory_maps, host_objects, pod,
+    serving_objects,
 };
 use mixnn_operator::record::{Role, Slot};
 use mixnn_operator::validate::validate;
@@ -157,6 +158,37 @@ fn a_designer_with_everything_that_an_owner_asks_for() {
     assert!(args.contains("--checkpoints s3://bucket/net --checkpoint-key"), "{args}");
     assert!(args.ends_with("--weights s3://bucket/net/model.safetensors"), "{args}");
     assert_eq!(store.env_from.unwrap()[0].secret_ref.as_ref().unwrap().name, "s3");
+}
+
+#[test]
+fn a_served_model() {
+    let served = |serving: Value| {
+        let mut model = serde_json::to_value(model()).unwrap();
+        model["spec"]["serving"] = serving;
+        let model: MixNNModel = serde_json::from_value(model).unwrap();
+        let made = serving_objects(&model);
+        let wants = validate(&model, &settings()).unwrap();
+        let designer = Designer { model: &model, pin: &wants.pin, running: true };
+        (made, wants.serving, designer_objects(designer, &context()).stateful_set)
+    };
+    let (made, wanted, _) = served(json!({"enabled": true}));
+    let made = made.unwrap();
+    assert!(wanted);
+    insta::assert_yaml_snapshot!("serving_service", made.service);
+    insta::assert_yaml_snapshot!("serving_policy", made.policy);
+    let clients = json!({"namespaceSelector": {"matchLabels": {"team": "shop"}}});
+    let tls = json!({"secretRef": {"name": "certificate"}});
+    let (made, _, designer) =
+        served(json!({"enabled": true, "port": 9000, "clients": clients, "tls": tls}));
+    let ingress = &made.unwrap().policy.spec.unwrap().ingress.unwrap()[1];
+    let from = serde_json::to_value(&ingress.from).unwrap();
+    assert_eq!(from, json!([{"namespaceSelector": {"matchLabels": {"team": "shop"}}}]));
+    let pod = designer.spec.unwrap().template.spec.unwrap();
+    let volume = pod.volumes.unwrap().into_iter().find(|v| v.name == "serving-tls").unwrap();
+    let secret = volume.secret.unwrap();
+    assert_eq!((secret.secret_name.as_deref(), secret.optional), (Some("certificate"), Some(true)));
+    let (made, wanted, _) = served(json!({"enabled": false}));
+    assert!(made.is_none() && !wanted);
 }
 
 #[test]

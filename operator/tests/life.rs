@@ -9,11 +9,11 @@ use common::kubelet;
 use common::team::{PLATFORM, Running, pod_token};
 use common::{World, objects, until};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use mixnn_node::{NodeArgs, NodeError, RegistryClient};
 use mixnn_protocol::registration::{Directory, Head, NodeClass};
 use mixnn_protocol::{ClaimKey, KeyPair, Suite, SystemRng};
@@ -216,6 +216,7 @@ async fn the_operator_is_held_to_one_shape(world: &World, pod: &Pod, designer: &
         let said = sets.patch("net-designer", &params, &Patch::Apply(changed)).await.unwrap_err();
         assert!(said.to_string().contains(words), "{said}");
     }
+    ports_of_others_are_left_alone(world, &client).await;
     // Rights for somebody else.
     let binding = json!({
         "metadata": {"name": "more"},
@@ -228,6 +229,45 @@ async fn the_operator_is_held_to_one_shape(world: &World, pod: &Pod, designer: &
     assert!(said.to_string().contains("gives rights to itself"), "{said}");
     // It holds nobody else: the designer's pod was made where no MixNNHost is.
     assert_eq!(designer.namespace().as_deref(), Some("vision"));
+}
+
+/// Services and NetworkPolicies: those of served models, and walls of hosts.
+async fn ports_of_others_are_left_alone(world: &World, client: &Client) {
+    let model = world.models("vision").get("net").await.unwrap();
+    let owner = json!([{"apiVersion": "mixnn.dev/v1alpha1", "kind": "MixNNModel", "name": "net", "uid": model.uid()}]);
+    let services: Api<Service> = Api::namespaced(client.clone(), "vision");
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    let make = |change: Value| {
+        let selector = json!({"mixnn.dev/model": "net", "mixnn.dev/pod": "designer"});
+        let mut service = json!({"metadata": {"name": "net-serving", "ownerReferences": owner},
+            "spec": {"selector": selector, "ports": [{"port": 8443}]}});
+        objects::merge(&mut service, change);
+        let (services, dry) = (services.clone(), dry.clone());
+        async move {
+            let made = services.create(&dry, &serde_json::from_value(service).unwrap()).await;
+            made.map(drop).map_err(|e| e.to_string())
+        }
+    };
+    assert_eq!(make(json!({})).await, Ok(()));
+    for (change, words) in [
+        (json!({"metadata": {"name": "other"}}), "touches no others"),
+        (json!({"metadata": {"ownerReferences": null}}), "touches no others"),
+        (json!({"spec": {"type": "LoadBalancer"}}), "a ClusterIP in front of its designer"),
+        (json!({"spec": {"externalIPs": ["192.0.2.1"]}}), "a ClusterIP in front of its designer"),
+        (
+            json!({"spec": {"selector": {"mixnn.dev/pod": "other"}}}),
+            "a ClusterIP in front of its designer",
+        ),
+    ] {
+        let said = make(change.clone()).await.unwrap_err();
+        assert!(said.contains(words), "{change}: {said}");
+    }
+    let wall = json!({"metadata": {"name": "owners"}, "spec": {"podSelector": {}}});
+    let walls: Api<NetworkPolicy> = Api::namespaced(world.client.clone(), "vision");
+    walls.create(&PostParams::default(), &serde_json::from_value(wall).unwrap()).await.unwrap();
+    let theirs: Api<NetworkPolicy> = Api::namespaced(client.clone(), "vision");
+    let said = theirs.delete("owners", &DeleteParams::default()).await.unwrap_err();
+    assert!(said.to_string().contains("touches no others"), "{said}");
 }
 
 async fn sets_get(world: &World) -> StatefulSet {

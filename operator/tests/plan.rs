@@ -64,6 +64,7 @@ fn wants(uid: &str, layers: u32, relays: u32) -> Wants {
         max_layers_per_host: 1,
         timeout: Duration::from_secs(900),
         suspend: false,
+        serving: false,
         pin,
     }
 }
@@ -295,6 +296,32 @@ fn when_every_layer_ended_in_order_nothing_is_replaced() {
     assert_eq!(table.drive(), Stand::Finished);
     assert!(table.record.slots.iter().all(|s| s.pod.is_empty()), "relays are let go of, too");
     assert_eq!(table.drive(), Stand::Finished);
+}
+
+#[test]
+fn a_model_whose_layers_ended_runs_again_to_be_served_on_the_hosts_that_know_it() {
+    let mut table = Table::running(2, 2, 4);
+    let before: Vec<_> =
+        table.record.slots.iter().map(|s| (s.pod.clone(), s.uid.clone())).collect();
+    let hosts: Vec<String> = table.hosts_of(Role::Layer).into_iter().map(str::to_owned).collect();
+    table.wants.serving = true;
+    assert_eq!(table.drive(), Stand::Running, "as long as its designer keeps the layers");
+    let now: Vec<_> = table.record.slots.iter().map(|s| (s.pod.clone(), s.uid.clone())).collect();
+    assert_eq!(before, now);
+    table.wants.serving = false;
+    table.pod_of(0).state = PodState::Finished;
+    table.pod_of(1).state = PodState::Finished;
+    assert_eq!(table.drive(), Stand::Finished, "turned off, its designer lets go of them");
+    table.wants.serving = true;
+    table.wants.pin.layer_image = "newer".into();
+    assert!(matches!(table.drive(), Stand::Scheduling(0, 4)));
+    table.schedule();
+    assert_eq!(table.drive(), Stand::Running);
+    assert_eq!((table.record.run, table.record.pin.layer_image.as_str()), (2, "newer"));
+    assert_eq!(table.hosts_of(Role::Layer), hosts, "no other host sees a layer");
+    table.wants.suspend = true;
+    assert_eq!(table.drive(), Stand::Suspended);
+    assert!(table.record.slots.iter().all(|s| s.pod.is_empty()));
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! A model trains to the end on a real API server, with the real processes in place of containers: its
-//! designer is lost, a layer is lost, and the weights are those of one process.
+//! designer is lost, a layer is lost, the weights are those of one process; then it is served.
 
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "trains/served.rs"]
+mod served;
 
 use common::machine::{Machine, bin_dir};
 use common::team::Running;
@@ -142,6 +144,7 @@ async fn a_model_trains_though_its_designer_and_a_layer_are_lost() {
         (gone && world.pods(&hosts).await.is_empty()).then_some(())
     })
     .await;
+    served::once_it_is_asked_for(&world, &hosts).await;
     pods_that_nobody_wants_end(&world, &hosts, operator).await;
 }
 

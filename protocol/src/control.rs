@@ -84,6 +84,15 @@ pub struct Assignment {
     pub imported: bool,
 }
 
+impl Assignment {
+    /// Whether both are of one layer, however it learns: the same operations between the same shapes.
+    pub fn is_same_layer(&self, other: &Self) -> bool {
+        self.ops == other.ops
+            && (&self.input, self.vocabulary) == (&other.input, other.vocabulary)
+            && self.output == other.output
+    }
+}
+
 /// What the bits of a result depend on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

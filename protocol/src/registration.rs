@@ -173,6 +173,34 @@ pub struct Tokens {
     pub signatures: Vec<Bytes>,
 }
 
+/// A designer asks whose a client's bearer token is, and whether that client may ask its model.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Review {
+    /// The client's token, at most [`MAX_REVIEWED`] bytes.
+    pub token: String,
+}
+
+impl std::fmt::Debug for Review {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Review(..)")
+    }
+}
+
+/// The longest token that is reviewed.
+pub const MAX_REVIEWED: usize = 16 << 10;
+
+/// What is known of a client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reviewed {
+    /// Who it is; none if the token is not good, or not for this model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// Whether it may ask this model.
+    pub allowed: bool,
+}
+
 /// Bytes, base64 in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bytes(#[serde(with = "wire_base64")] pub Vec<u8>);

@@ -20,6 +20,9 @@ pub enum InferError {
     /// No token, or one that is not known.
     #[error("{0}")]
     Unauthenticated(&'static str),
+    /// It is known who asks, and that they may not.
+    #[error("{0}")]
+    Forbidden(String),
     /// More than the limit.
     #[error("{0}")]
     TooLarge(String),
@@ -60,6 +63,7 @@ impl InferError {
             Self::NotFound(_) => "not_found",
             Self::Method(_) => "method",
             Self::Unauthenticated(_) => "unauthenticated",
+            Self::Forbidden(_) => "forbidden",
             Self::TooLarge(_) => "too_large",
             Self::RateLimited { .. } => "rate_limited",
             Self::Slow(_) => "slow",
@@ -75,6 +79,7 @@ impl InferError {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Slow(_) => StatusCode::REQUEST_TIMEOUT,
@@ -89,6 +94,7 @@ impl InferError {
             Self::NotFound(_) => tonic::Code::NotFound,
             Self::Method(_) => tonic::Code::Unimplemented,
             Self::Unauthenticated(_) => tonic::Code::Unauthenticated,
+            Self::Forbidden(_) => tonic::Code::PermissionDenied,
             Self::TooLarge(_) | Self::RateLimited { .. } => tonic::Code::ResourceExhausted,
             Self::Slow(_) => tonic::Code::DeadlineExceeded,
             Self::Unavailable { .. } => tonic::Code::Unavailable,

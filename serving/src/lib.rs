@@ -42,4 +42,4 @@ pub use listen::serve_app;
 pub use metrics::Metrics;
 pub use server::{Server, ServerConfig};
 pub use tensor::{Datatype, Tensor, byte_length};
-pub use tls::{Tls, TlsError};
+pub use tls::{Issued, Tls, TlsError};

@@ -1,5 +1,5 @@
-//! TLS from a certificate and a key in PEM, read anew when they change: certificates are renewed while
-//! servers run.
+//! TLS from a certificate and a key in PEM, read anew when they change, or from one that is made:
+//! certificates are renewed while servers run.
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -11,11 +11,26 @@ use std::time::{Duration, Instant, SystemTime};
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// A certificate chain and its private key.
+/// A certificate chain and its private key: from files, or made here.
 pub struct Tls {
-    certificate: PathBuf,
-    key: PathBuf,
+    source: Source,
     state: Mutex<State>,
+}
+
+enum Source {
+    Files { certificate: PathBuf, key: PathBuf },
+    Made { issue: Box<Issue>, every: Duration },
+}
+
+/// Makes a fresh certificate, or says why not.
+type Issue = dyn Fn() -> Result<Issued, String> + Send + Sync;
+
+/// A certificate that was made.
+pub struct Issued {
+    /// The certificate, and those that lead to its CA.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Its private key.
+    pub key: PrivateKeyDer<'static>,
 }
 
 struct State {
@@ -26,11 +41,20 @@ struct State {
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
-#[error("TLS certificate {} and key {}: {problem}", certificate.display(), key.display())]
-pub struct TlsError {
-    certificate: PathBuf,
-    key: PathBuf,
-    problem: String,
+pub enum TlsError {
+    /// The files.
+    #[error("TLS certificate {} and key {}: {problem}", certificate.display(), key.display())]
+    Files {
+        /// File of the certificate chain.
+        certificate: PathBuf,
+        /// File of the key.
+        key: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// None could be made.
+    #[error("no TLS certificate could be made: {0}")]
+    Made(String),
 }
 
 impl Tls {
@@ -43,28 +67,49 @@ impl Tls {
         match load(&certificate, &key) {
             Ok(config) => {
                 let changed = [changed(&certificate), changed(&key)];
-                let state = State { config: Arc::new(config), changed, looked: Instant::now() };
-                Ok(Self { certificate, key, state: Mutex::new(state) })
+                Ok(Self::new(Source::Files { certificate, key }, config, changed))
             }
-            Err(problem) => Err(TlsError { certificate, key, problem }),
+            Err(problem) => Err(TlsError::Files { certificate, key, problem }),
         }
     }
 
-    /// What the next connection is met with. Files that are broken leave the last good ones in use.
+    /// Takes certificates that are made: now, and `every` so often.
+    ///
+    /// # Errors
+    /// The first one cannot be made.
+    pub fn made(
+        every: Duration,
+        issue: impl Fn() -> Result<Issued, String> + Send + Sync + 'static,
+    ) -> Result<Self, TlsError> {
+        let config = issue().and_then(config).map_err(TlsError::Made)?;
+        Ok(Self::new(Source::Made { issue: Box::new(issue), every }, config, [None; 2]))
+    }
+
+    fn new(source: Source, config: ServerConfig, changed: [Option<SystemTime>; 2]) -> Self {
+        let state = State { config: Arc::new(config), changed, looked: Instant::now() };
+        Self { source, state: Mutex::new(state) }
+    }
+
+    /// What the next connection is met with. What cannot be renewed leaves the last good one in use.
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.looked.elapsed() >= LOOK {
-            state.looked = Instant::now();
-            let now = [changed(&self.certificate), changed(&self.key)];
-            if now != state.changed {
-                match load(&self.certificate, &self.key) {
-                    Ok(config) => (state.config, state.changed) = (Arc::new(config), now),
-                    Err(problem) => tracing::warn!(
-                        problem,
-                        "the new certificate cannot be used; the old one stays"
-                    ),
-                }
+        let age = state.looked.elapsed();
+        let renewed = match &self.source {
+            Source::Files { certificate, key } if age >= LOOK => {
+                let now = [changed(certificate), changed(key)];
+                let is_new = now != state.changed;
+                is_new.then(|| load(certificate, key).inspect(|_| state.changed = now))
             }
+            Source::Made { issue, every } if age >= *every => Some(issue().and_then(config)),
+            _ => return state.config.clone(),
+        };
+        state.looked = Instant::now();
+        match renewed {
+            Some(Ok(config)) => state.config = Arc::new(config),
+            Some(Err(problem)) => {
+                tracing::warn!(problem, "the new certificate cannot be used; the old one stays");
+            }
+            None => {}
         }
         state.config.clone()
     }
@@ -79,6 +124,10 @@ fn load(certificate: &Path, key: &Path) -> Result<ServerConfig, String> {
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|e| format!("the certificate: {e}"))?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(|e| format!("the key: {e}"))?;
+    config(Issued { chain, key })
+}
+
+fn config(Issued { chain, key }: Issued) -> Result<ServerConfig, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -78,7 +78,8 @@ impl Source for Pictures {
     fn load(&self, block: usize) -> Result<Arc<Block>, DataError> {
         let (entry, class) = &self.files[block];
         let bytes = self.store.read_all(&entry.name, MAX_FILE)?;
-        let pixels = decode(&bytes, &self.spec).map_err(|problem| DataError::Format {
+        let ImagesSpec { channels, size, fit, .. } = self.spec;
+        let pixels = decode(&bytes, channels, size, fit).map_err(|problem| DataError::Format {
             path: self.store.full_name(&entry.name),
             problem,
         })?;
@@ -91,7 +92,12 @@ impl Source for Pictures {
 }
 
 /// Pixels of one picture, channel by channel, row by row.
-pub(crate) fn decode(bytes: &[u8], spec: &ImagesSpec) -> Result<Vec<u8>, String> {
+pub(crate) fn decode(
+    bytes: &[u8],
+    channels: Channels,
+    [height, width]: [u32; 2],
+    how: Fit,
+) -> Result<Vec<u8>, String> {
     let mut reader =
         ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| e.to_string())?;
     let mut limits = Limits::default();
@@ -99,9 +105,8 @@ pub(crate) fn decode(bytes: &[u8], spec: &ImagesSpec) -> Result<Vec<u8>, String>
     limits.max_alloc = Some(MAX_DECODED);
     reader.limits(limits);
     let picture = reader.decode().map_err(|e| format!("is no whole PNG or JPEG picture: {e}"))?;
-    let [height, width] = spec.size;
-    let picture = fit(picture, height, width, spec.fit)?;
-    Ok(match spec.channels {
+    let picture = fit(picture, height, width, how)?;
+    Ok(match channels {
         Channels::Grey => picture.into_luma8().into_raw(),
         Channels::Rgb => planes(picture.into_rgb8().as_raw()),
     })

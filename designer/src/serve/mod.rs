@@ -6,9 +6,13 @@
 //! gate         batches                   -> lanes, and again after a fault
 //! ring         one session               -> outputs; faults are recovered from, newer versions taken up
 //! one_process  the same without lanes
+//! cluster      in a pod: spec.serving, the Service's names, clients by TokenReview, certificates
 //! ```
 
 mod catalogue;
+mod certificates;
+mod clients;
+mod cluster;
 mod convert;
 mod front;
 mod gate;
@@ -24,10 +28,11 @@ use crate::session::RingSpec;
 use crate::{CheckpointSpec, DesignerError, Emitter};
 use catalogue::Catalogue;
 use clap::Args;
+use cluster::Served;
 use convert::model_info;
-use front::Front;
+use front::{Front, Wall};
 use gate::{Gate, RingBackend};
-use mixnn_events::{Event, Recovered};
+use mixnn_events::{Event, Recovered, ServingEnded};
 use mixnn_node::NodeArgs;
 use mixnn_place::Place;
 use mixnn_protocol::control::Profile;
@@ -38,6 +43,7 @@ use shelf::{Shelf, Source};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::time::Duration;
 
@@ -66,6 +72,11 @@ pub struct ServeArgs {
     /// File of the keys of RECORDS, made if it does not exist.
     #[arg(long, value_name = "FILE", requires = "records")]
     records_key: Option<PathBuf>,
+    /// In a Kubernetes cluster: folder with `token` and `ca.crt` of the API server. What of the flags above is
+    /// about requests comes from spec.serving instead, until that says something else; the status of the
+    /// MixNNModel is written.
+    #[arg(long, value_name = "DIR", requires = "checkpoints")]
+    pub cluster: Option<PathBuf>,
 }
 
 /// What `mixnn-designer serve-reference` takes.
@@ -143,6 +154,11 @@ impl ServedArgs {
 }
 
 impl ServeArgs {
+    /// The model's file.
+    pub fn file(&self) -> &std::path::Path {
+        &self.served.file
+    }
+
     fn keeping(&self) -> Result<Option<CheckpointSpec>, DesignerError> {
         let checkpoints = self.served.checkpoints.as_ref().zip(self.served.checkpoint_key.as_ref());
         let own = self.records.as_ref().zip(self.records_key.as_ref());
@@ -156,6 +172,27 @@ impl ServeArgs {
             // Answers are those of this profile, whatever the weights were trained under.
             accept_profile: true,
         }))
+    }
+}
+
+/// What a designer does once it serves no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// It was told to end: another one may follow.
+    End,
+    /// The model is not to be served any more: the layers have ended.
+    Rest,
+}
+
+impl After {
+    fn said(self) -> ServingEnded {
+        let (reason, message) = match self {
+            Self::End => ("DesignerEnded", "the designer was told to end; the next one serves on"),
+            Self::Rest => {
+                ("TurnedOff", "spec.serving says that the model is not served so any more")
+            }
+        };
+        ServingEnded { reason: reason.into(), message: message.into() }
     }
 }
 
@@ -212,12 +249,18 @@ pub fn run<W: Write>(
     profile: Profile,
     started: mixnn_node::Started,
     emit: &mut Emitter<W>,
-) -> Result<(), DesignerError> {
+) -> Result<After, DesignerError> {
+    let served = args.cluster.as_ref().map(|c| Served::open(c, args)).transpose()?;
+    let front = served.as_ref().map_or(&args.front, |served| &served.front);
     let blueprint = args.served.blueprint()?;
     let catalogue = Catalogue::default();
+    let wall = match &served {
+        Some(served) => served.wall(&args.node, &blueprint.owner, emit)?,
+        None => Wall::default(),
+    };
     let (first, versions) = versions(&blueprint, &args.served.source()?, &catalogue)?;
     let Blueprint { name, model, relays, layers_per_host, owner } = &*blueprint;
-    let batching = args.front.batching();
+    let batching = front.batching();
     let spec = RingSpec {
         model,
         relays,
@@ -235,10 +278,19 @@ pub fn run<W: Write>(
         checkpoints: args.keeping()?,
     };
     let gate = Gate::new(model_info(name, model), catalogue.clone());
-    let front = Front::start(&args.front, Arc::new(RingBackend(gate.clone())))?;
+    let front = Front::start(front, wall, Arc::new(RingBackend(gate.clone())))?;
+    let off = served.map(|served| served.watch(front.enough.clone())).transpose()?;
+    let stay = || off.as_ref().is_some_and(|off| !off.load(Ordering::Acquire));
     let mut say = |event| emit.emit(&event);
     let told = Told { emit: &mut say, model: name.clone(), last: None };
-    ring::Serving { gate, catalogue, front, versions, next: None, told }.run(&spec, started, first)
+    let serving = ring::Serving { gate, catalogue, front, versions, next: None, told, stay: &stay };
+    serving.run(&spec, started, first)?;
+    if off.is_none() {
+        return Ok(After::End);
+    }
+    let after = if stay() { After::End } else { After::Rest };
+    emit.emit(&Event::ServingEnded(after.said()));
+    Ok(after)
 }
 
 /// Serves the same in this process.
@@ -256,7 +308,7 @@ pub fn run_reference<W: Write>(
     let mut reference = mixnn_nn::Reference::new(model, owner, 1)?;
     let (jobs, work) = channel();
     let backend = OneProcess { model: model_info(name, model), catalogue: catalogue.clone(), jobs };
-    let front = Front::start(&args.front, Arc::new(backend))?;
+    let front = Front::start(&args.front, Wall::default(), Arc::new(backend))?;
     let mut say = |event| emit.emit(&event);
     let mut told = Told { emit: &mut say, model: name.clone(), last: None };
     one_process::compute(&mut reference, &first, (&work, &versions), &catalogue, |loaded| {

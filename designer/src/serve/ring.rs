@@ -32,6 +32,8 @@ pub(super) struct Serving<'a> {
     /// One that waits to be taken up.
     pub(super) next: Option<Loaded>,
     pub(super) told: Told<'a>,
+    /// Asked at the end: whether the layers shall wait for another designer.
+    pub(super) stay: &'a dyn Fn() -> bool,
 }
 
 impl Serving<'_> {
@@ -48,7 +50,9 @@ impl Serving<'_> {
             self.establish(&mut session, None)?;
             self.serve(&mut session)?;
             session.mailbox.end_leases()?;
-            session.mailbox.command_all(&Command::Finish, 0)?;
+            if !(self.stay)() {
+                session.mailbox.command_all(&Command::Finish, 0)?;
+            }
             session.mailbox.close(FINISH);
             Ok(())
         });

@@ -20,10 +20,9 @@ pub fn compare(manifest: &Value, secret: &str) -> Truth {
     let (file, key, runs) = (path("model.yaml"), path("secret"), path("run"));
     std::fs::write(&file, manifest.to_string()).unwrap();
     std::fs::write(&key, secret).unwrap();
-    let mixnn = format!("{}/../target/{}/mixnn", env!("CARGO_MANIFEST_DIR"), profile());
     let args =
         ["run", "--compare", "-o", "json", "-f", &file, "--owner-secret", &key, "--run-dir", &runs];
-    let result: Value = serde_json::from_str(&run(&mixnn, &args, "")).unwrap();
+    let result: Value = serde_json::from_str(&run(&mixnn(), &args, "")).unwrap();
     let (distributed, reference) = (&result["distributed"], &result["reference"]);
     assert_eq!(distributed["digest"], reference["digest"]);
     Truth {
@@ -31,6 +30,11 @@ pub fn compare(manifest: &Value, secret: &str) -> Truth {
         step_ms: distributed["medianStepMs"].as_f64().unwrap(),
         reference_ms: reference["medianStepMs"].as_f64().unwrap(),
     }
+}
+
+/// The command line of this build.
+pub fn mixnn() -> String {
+    format!("{}/../target/{}/mixnn", env!("CARGO_MANIFEST_DIR"), profile())
 }
 
 fn profile() -> &'static str {

@@ -10,6 +10,7 @@ mod kube;
 mod local;
 mod model;
 mod platform;
+mod served;
 
 use kube::{field, get, kubectl, until};
 use model::Model;
@@ -37,6 +38,7 @@ fn from_install_to_uninstall() {
     report("ms a step over local processes", format!("{:.1}", truth.step_ms));
     report("ms a step in one process", format!("{:.1}", truth.reference_ms));
     report("pods against local processes", format!("{:.2} x", quiet.step_ms / truth.step_ms));
+    served::to_those_who_may_ask(&lenet5);
     lenet5.delete();
     nothing_is_left();
 

@@ -45,6 +45,8 @@ pub fn manifest(name: &str) -> Value {
     spec["placement"] = json!({"maxLayersPerHost": 2});
     spec["checkpoints"] =
         json!({"everySteps": 20, "store": {"persistentVolumeClaim": {"claimName": name}}});
+    // One of them is served as soon as it is trained.
+    spec["serving"] = json!({"enabled": name == "lenet5"});
     model
 }
 
@@ -127,16 +129,18 @@ impl Model {
         });
     }
 
-    /// Waits until it is trained; gives what its designer said last. The designer's pod is gone soon after.
+    /// Waits until it is trained; gives what its designer said then. Its pod goes on to serve.
     pub fn outcome(&self) -> Outcome {
-        let lines = kubectl(&["-n", OWNER, "logs", "--follow", &self.designer()]);
+        let trained = until(&format!("{} to be trained", self.name), || {
+            let log = try_run("kubectl", &["-n", OWNER, "logs", "--tail=50", &self.designer()], "");
+            let log = log.ok()?;
+            let mut said = log.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
+            said.rfind(|l| l["event"] == "trained")
+        });
         self.condition("Trained");
-        let mut said = lines.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
-        let done =
-            said.rfind(|l| l["event"] == "done").expect("the designer's log ends with its outcome");
-        let digest = field(&done, "/digest").to_owned();
+        let digest = field(&trained, "/digest").to_owned();
         assert_eq!(digest, self.status("/training/digest"));
-        Outcome { digest, step_ms: done["medianStepMs"].as_f64().unwrap() }
+        Outcome { digest, step_ms: trained["medianStepMs"].as_f64().unwrap() }
     }
 
     /// Deletes it. Its volume and its secret are the owner's.

@@ -84,7 +84,7 @@ pub fn designer_name(model: &MixNNModel) -> String {
     format!("{}-designer", model.metadata.name.as_deref().unwrap_or_default())
 }
 
-fn metadata(model: &MixNNModel) -> ObjectMeta {
+pub(super) fn metadata(model: &MixNNModel) -> ObjectMeta {
     let name = model.metadata.name.clone().unwrap_or_default();
     ObjectMeta {
         name: Some(designer_name(model)),
@@ -102,7 +102,7 @@ fn metadata(model: &MixNNModel) -> ObjectMeta {
     }
 }
 
-fn own_labels(model: &str) -> BTreeMap<String, String> {
+pub(super) fn own_labels(model: &str) -> BTreeMap<String, String> {
     [(labels::MANAGED_BY, labels::OPERATOR), (labels::MODEL, model)]
         .map(|(k, v)| (k.to_owned(), v.to_owned()))
         .into()

@@ -87,13 +87,26 @@ pub fn binding(metadata: ObjectMeta, role: &str, operator: (&str, &str)) -> Role
     }
 }
 
-fn policy(metadata: ObjectMeta, platform: &str, registration_port: u16) -> NetworkPolicy {
-    let port = |port: u16| NetworkPolicyPort {
+/// One TCP port.
+pub(super) fn port(port: u16) -> NetworkPolicyPort {
+    NetworkPolicyPort {
         port: Some(IntOrString::Int(i32::from(port))),
         protocol: Some("TCP".into()),
         end_port: None,
-    };
-    let ours = || LabelSelector {
+    }
+}
+
+/// Objects with this label.
+fn with(key: &str, value: &str) -> LabelSelector {
+    LabelSelector {
+        match_labels: Some(BTreeMap::from([(key.to_owned(), value.to_owned())])),
+        match_expressions: None,
+    }
+}
+
+/// Every pod of MixNN.
+pub(super) fn peers() -> NetworkPolicyPeer {
+    let ours = LabelSelector {
         match_expressions: Some(vec![LabelSelectorRequirement {
             key: labels::POD.into(),
             operator: "Exists".into(),
@@ -101,15 +114,14 @@ fn policy(metadata: ObjectMeta, platform: &str, registration_port: u16) -> Netwo
         }]),
         match_labels: None,
     };
-    let with = |key: &str, value: &str| LabelSelector {
-        match_labels: Some(BTreeMap::from([(key.to_owned(), value.to_owned())])),
-        match_expressions: None,
-    };
-    let peers = || NetworkPolicyPeer {
+    NetworkPolicyPeer {
         namespace_selector: Some(with(labels::MEMBER, "true")),
-        pod_selector: Some(ours()),
+        pod_selector: Some(ours),
         ip_block: None,
-    };
+    }
+}
+
+fn policy(metadata: ObjectMeta, platform: &str, registration_port: u16) -> NetworkPolicy {
     let operator = NetworkPolicyPeer {
         namespace_selector: Some(with("kubernetes.io/metadata.name", platform)),
         pod_selector: Some(with("app.kubernetes.io/name", labels::OPERATOR)),

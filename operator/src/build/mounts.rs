@@ -49,6 +49,10 @@ pub(super) fn mounts(model: &MixNNModel) -> Mounts {
     if let Some(checkpoints) = &model.spec.checkpoints {
         all.checkpoints(model, checkpoints);
     }
+    // Whether it is there yet or not: the training does not wait for it.
+    if let Some(tls) = model.spec.serving.as_ref().and_then(|s| s.tls.as_ref()) {
+        all.secret("serving-tls", &tls.secret_ref.name, None, "/etc/mixnn-serving");
+    }
     all
 }
 

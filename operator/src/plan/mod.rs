@@ -37,6 +37,8 @@ pub struct Wants {
     pub timeout: Duration,
     /// No pods, for now.
     pub suspend: bool,
+    /// Pods, too, once it is trained.
+    pub serving: bool,
     /// What a new run is pinned to.
     pub pin: Pin,
 }
@@ -207,7 +209,12 @@ fn advance(step: &mut Step, wants: &Wants, view: &View<'_>) -> Stand {
         resume(record, wants, view.now);
     }
     if record.finished {
-        return Stand::Finished;
+        if !wants.serving {
+            return Stand::Finished;
+        }
+        // Serving was asked for after its designer had let go of the layers.
+        run_again(record);
+        resume(record, wants, view.now);
     }
     slots::fit(record, wants);
     if !slots::observe(step, view) {
@@ -239,9 +246,14 @@ fn advance(step: &mut Step, wants: &Wants, view: &View<'_>) -> Stand {
 
 fn suspend(record: &mut Record) {
     if !record.suspended {
-        record.run += 1;
+        run_again(record);
     }
     record.suspended = true;
+}
+
+/// What comes next is another run: of the pods that there were, it keeps none.
+fn run_again(record: &mut Record) {
+    record.run += 1;
     record.finished = false;
     record.phase = Phase::Admitting;
     record.slots.iter_mut().for_each(|slot| slot.finished = false);

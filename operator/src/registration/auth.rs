@@ -10,7 +10,7 @@ use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInf
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
-use kube::{Api, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use mixnn_crds::MixNNModel;
 use mixnn_directory::{Authenticator, Identity, ModelKey, Refused};
 use mixnn_protocol::registration::NodeClass;
@@ -57,27 +57,12 @@ impl PodTokens {
         }
         let _place = self.waiting.try_acquire().map_err(|_| Refused::Busy)?;
         let _turn = self.asking.acquire().await;
-        let said = self.review(token).await?.as_ref().and_then(bound);
+        let audience = &self.context.settings.registration.audience;
+        let said = review(&self.context.client, audience, token).await?;
+        let said = said.as_ref().and_then(bound);
         let said = said.ok_or(Refused::Unauthorized);
         lock().put(token, said.clone(), Instant::now());
         said
-    }
-
-    /// The API server's word on a token: good, and for our audience.
-    async fn review(&self, token: &str) -> Result<Option<UserInfo>, Refused> {
-        let audience = self.context.settings.registration.audience.clone();
-        let spec = TokenReviewSpec {
-            audiences: Some(vec![audience.clone()]),
-            token: Some(token.to_owned()),
-        };
-        let review = TokenReview { metadata: ObjectMeta::default(), spec, status: None };
-        let api: Api<TokenReview> = Api::all(self.context.client.clone());
-        let answer = api.create(&PostParams::default(), &review).await.map_err(unavailable)?;
-        let Some(status) = answer.status else { return Ok(None) };
-        // The API server echoes the audiences that fit; one that knows none leaves them out.
-        let ours = status.audiences.iter().flatten().any(|a| *a == audience);
-        let good = status.authenticated == Some(true) && ours;
-        Ok(status.user.filter(|_| good))
     }
 
     /// The pod that the token is bound to, if it is that very pod and not on its way out.
@@ -145,6 +130,24 @@ impl PodTokens {
             node_domain: self.context.key.domain("node", &node),
         }
     }
+}
+
+/// The API server's word on a token: good, and for this audience.
+pub(super) async fn review(
+    client: &Client,
+    audience: &str,
+    token: &str,
+) -> Result<Option<UserInfo>, Refused> {
+    let audiences = Some(vec![audience.to_owned()]);
+    let spec = TokenReviewSpec { audiences, token: Some(token.to_owned()) };
+    let review = TokenReview { metadata: ObjectMeta::default(), spec, status: None };
+    let api: Api<TokenReview> = Api::all(client.clone());
+    let answer = api.create(&PostParams::default(), &review).await.map_err(unavailable)?;
+    let Some(status) = answer.status else { return Ok(None) };
+    // The API server echoes the audiences that fit; one that knows none leaves them out.
+    let ours = status.audiences.iter().flatten().any(|a| *a == audience);
+    let good = status.authenticated == Some(true) && ours;
+    Ok(status.user.filter(|_| good))
 }
 
 fn bound(user: &UserInfo) -> Option<Bound> {

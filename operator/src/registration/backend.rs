@@ -1,5 +1,6 @@
 //! What is registered: one ConfigMap a pod, written before the answer leaves.
 
+use super::clients::Turns;
 use crate::context::Context;
 use crate::labels;
 use crate::record::{Role, WorkloadRef};
@@ -13,7 +14,7 @@ use mixnn_crds::SuiteName;
 use mixnn_directory::{Backend, Identity, ModelKey, Refused, Registry, check};
 use mixnn_protocol::registration::{
     Advance, Claims, Directory, DirectoryEntry, Head, LONG_POLL_SECONDS, NodeClass, NodeDetail,
-    Registered, Registration,
+    Registered, Registration, Reviewed,
 };
 use mixnn_protocol::{Claim, NodeId, Suite, SystemRng};
 use std::sync::Arc;
@@ -30,12 +31,13 @@ pub(super) const TRIES: usize = 8;
 pub struct ClusterRegistry {
     context: Arc<Context>,
     admission_key: Vec<u8>,
+    pub(super) turns: Turns,
 }
 
 impl ClusterRegistry {
     /// `admission_key`: the issuer's public key in DER.
     pub const fn new(context: Arc<Context>, admission_key: Vec<u8>) -> Self {
-        Self { context, admission_key }
+        Self { context, admission_key, turns: Turns::new() }
     }
 
     pub(super) fn context(&self) -> &Context {
@@ -195,6 +197,10 @@ impl Backend for ClusterRegistry {
             }
         }
         Err(Refused::Unavailable("others write the same stock of claims".into()))
+    }
+
+    async fn review(&self, identity: &Identity, token: &str) -> Result<Reviewed, Refused> {
+        self.reviewed(identity, token).await
     }
 
     fn answered(&self, outcome: &'static str) {

@@ -3,6 +3,7 @@
 
 mod auth;
 mod backend;
+mod clients;
 mod heads;
 mod tokens;
 

@@ -1,21 +1,24 @@
-//! `mixnn predict`: samples of a model's data, sent to where the model is served.
+//! `mixnn predict`: samples of a model's data, or a picture, sent to where the model is served.
+
+mod client;
+mod picture;
 
 use crate::args::{Format, PredictArgs, WhichSplit};
 use crate::{data, output, table};
-use anyhow::{Context, bail};
+use client::Client;
 use mixnn_data::{Batch, Batches, Data, Pass, Values};
 use mixnn_model::Labels;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
 
-/// For one answer.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// Numbers of an answer that are shown.
 const NUMBERS: usize = 8;
 
 /// Asks for answers, and shows them beside the labels.
 pub fn predict(args: &PredictArgs) -> anyhow::Result<()> {
+    if args.image.is_some() || args.idx.is_some() {
+        return picture::predict(args);
+    }
     // Before the runtime: reading data has one of its own.
     let (_, _, data) = data::open(&args.samples.data)?;
     let set = match args.samples.split {
@@ -30,7 +33,8 @@ pub fn predict(args: &PredictArgs) -> anyhow::Result<()> {
         let client = Client::open(args).await?;
         let mut rows = Vec::new();
         for (i, batch) in batches.iter().enumerate() {
-            let answer = client.infer(set.shape(), batch).await?;
+            let shape: Vec<usize> = [&[batch.len], set.shape()].concat();
+            let answer = client.infer(&shape, &batch.samples).await?;
             rows.push(row(&data, args.samples.skip + i as u64, batch, &answer));
         }
         anyhow::Ok(rows)
@@ -42,71 +46,8 @@ pub fn predict(args: &PredictArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Speaks the Open Inference Protocol.
-struct Client {
-    http: reqwest::Client,
-    url: String,
-    token: Option<String>,
-    model: String,
-}
-
-impl Client {
-    /// Finds the model that is served.
-    async fn open(args: &PredictArgs) -> anyhow::Result<Self> {
-        let token = match &args.token_file {
-            Some(path) => {
-                let text = std::fs::read_to_string(path);
-                Some(text.with_context(|| path.display().to_string())?.trim().to_owned())
-            }
-            None => None,
-        };
-        let mut http = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
-        if let Some(path) = &args.ca {
-            let pem = std::fs::read(path).with_context(|| path.display().to_string())?;
-            http = http.tls_certs_only([reqwest::Certificate::from_pem(&pem)?]);
-        }
-        let http = http.build()?;
-        let url = args.url.trim_end_matches('/').to_owned();
-        let mut client = Self { http, url, token, model: String::new() };
-        let index = client.post("/v2/repository/index", &json!({})).await?;
-        let name = index.pointer("/0/name").and_then(Value::as_str);
-        name.context("the server serves no model")?.clone_into(&mut client.model);
-        Ok(client)
-    }
-
-    async fn infer(&self, sample: &[usize], batch: &Batch) -> anyhow::Result<Value> {
-        let shape: Vec<usize> = [&[batch.len], sample].concat();
-        let (datatype, values) = match &batch.samples {
-            Values::F32(values) => ("FP32", json!(values)),
-            Values::I64(values) => ("INT64", json!(values)),
-        };
-        let input = json!({"name": "input", "datatype": datatype, "shape": shape, "data": values});
-        self.post(&format!("/v2/models/{}/infer", self.model), &json!({"inputs": [input]})).await
-    }
-
-    async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let url = format!("{}{path}", self.url);
-        let mut request = self.http.post(&url).json(body);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
-        let response = request.send().await.with_context(|| format!("asking {url}"))?;
-        let status = response.status();
-        let answer: Value = response.json().await.unwrap_or_default();
-        if status.is_success() {
-            return Ok(answer);
-        }
-        let said = answer["error"].as_str().unwrap_or("no reason was given");
-        bail!("{url} answers {status}: {said}")
-    }
-}
-
 fn row(data: &Data, number: u64, batch: &Batch, answer: &Value) -> Value {
-    let outputs: Vec<f64> = answer
-        .pointer("/outputs/0/data")
-        .and_then(Value::as_array)
-        .map(|values| values.iter().filter_map(Value::as_f64).collect())
-        .unwrap_or_default();
+    let outputs = client::outputs(answer);
     let version = answer["model_version"].clone();
     let mut row = json!({"sample": number, "version": version, "outputs": outputs});
     if let Labels::Class { .. } = data.labels() {
