@@ -314,6 +314,20 @@ fn an_assignment_that_cannot_be_carried_out_is_refused() {
 }
 
 #[test]
+fn a_layer_that_was_trained_is_served_and_is_never_another_layer() {
+    let mut bench = Bench::assigned();
+    bench.step(0, 1);
+    let served = Assignment { imported: true, snapshot_every: 0, ..assignment() };
+    let sent = bench.command(0, 0, &Command::Assign(served));
+    assert_eq!(reports(&sent), [Report::Ready]);
+    let sent = bench.command(1, 0, &Command::Halt);
+    assert_eq!(reports(&sent), [Report::Halted(vec![])], "it holds what its owner brings in");
+    let other = Assignment { output: vec![2], ..assignment() };
+    let sent = bench.command(1, 0, &Command::Assign(other));
+    assert_eq!(failure(&sent), FailureReason::Assignment);
+}
+
+#[test]
 fn an_assignment_says_nothing_of_model_place_or_neighbours() {
     let text = serde_json::to_value(assignment()).unwrap();
     let mut fields: Vec<&str> = text.as_object().unwrap().keys().map(String::as_str).collect();
