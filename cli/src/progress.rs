@@ -65,7 +65,7 @@ impl Progress {
                 ));
             }
             Event::Trained(_) | Event::ServingEnded(_) | Event::Done(_) | Event::Failed(_) => {
-                self.bar.finish_and_clear()
+                self.bar.finish_and_clear();
             }
         }
     }

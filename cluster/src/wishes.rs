@@ -20,21 +20,23 @@ impl Cluster {
 
     /// Returns once the model is not to be served like this any more.
     pub fn until_not_served(&self, like: &ServingSpec) {
-        while self.answer().is_none_or(|now| now.as_ref() == Some(like)) {
-            std::thread::sleep(LOOK);
-        }
+        self.until(|wanted| wanted != Some(like));
     }
 
     /// Returns once the model is to be served.
     pub fn until_served(&self) {
-        while self.answer().flatten().is_none() {
-            std::thread::sleep(LOOK);
-        }
+        self.until(|wanted| wanted.is_some());
     }
 
-    /// Nothing while the API server does not answer: then all stays as it is.
-    fn answer(&self) -> Option<Option<ServingSpec>> {
-        let answer = self.serving();
-        answer.inspect_err(|error| tracing::warn!(%error, "what is wanted is not known")).ok()
+    /// While the API server does not answer all stays as it is.
+    fn until(&self, there: impl Fn(Option<&ServingSpec>) -> bool) {
+        loop {
+            match self.serving() {
+                Ok(wanted) if there(wanted.as_ref()) => return,
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "what is wanted is not known"),
+            }
+            std::thread::sleep(LOOK);
+        }
     }
 }

@@ -141,10 +141,7 @@ fn train(args: &TrainArgs, emit: &mut Emitter<std::io::Stdout>) -> Result<Outcom
         stay: &|| wishes.serves(),
     };
     let outcome = run_training(&training, started, emit)?;
-    match wishes.stays() {
-        true => Err(pod::serve(args)),
-        false => Ok(outcome),
-    }
+    if wishes.stays() { Err(pod::serve(args)) } else { Ok(outcome) }
 }
 
 impl ModelArgs {

@@ -61,7 +61,8 @@ impl History {
             | Event::Ring(_)
             | Event::Phase(_)
             | Event::CheckpointFailed(_)
-            | Event::Serving(_) => {}
+            | Event::Serving(_)
+            | Event::ServingEnded(_) => {}
         }
     }
 

@@ -108,6 +108,7 @@ fn in_words(event: &Event) -> Option<String> {
         Event::Serving(s) => {
             format!("{}/v2/models/{} answers with version {}", s.url, s.model, s.version)
         }
+        Event::ServingEnded(ended) => format!("not served: {}: {}", ended.reason, ended.message),
         Event::Failed(failed) => format!("failed: {}: {}", failed.reason, failed.message),
         // What it says was said by Trained; a ring is not told on standard output.
         Event::Done(_) | Event::Ring(_) => return None,

@@ -20,17 +20,17 @@ const BAR: f64 = 30.0;
 /// What a model takes a picture for.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+struct Verdict {
     model: String,
     version: String,
     answer: String,
     /// The likeliest first.
-    classes: Vec<Class>,
+    classes: Vec<Share>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Class {
+struct Share {
     class: String,
     probability: f64,
     output: f64,
@@ -90,18 +90,18 @@ fn read(args: &PredictArgs, how: &PictureSample) -> anyhow::Result<Vec<f32>> {
     how.grey([images.height, images.width], pixels).map_err(|e| problem(path, e))
 }
 
-fn ranked(model: &str, version: String, outputs: &[f64], names: &[String]) -> Answer {
+fn ranked(model: &str, version: String, outputs: &[f64], names: &[String]) -> Verdict {
     let name = |i: usize| names.get(i).cloned().unwrap_or_else(|| i.to_string());
     let class =
-        |i: usize| Class { class: name(i), probability: softmax(outputs, i), output: outputs[i] };
-    let mut classes: Vec<Class> = (0..outputs.len()).map(class).collect();
+        |i: usize| Share { class: name(i), probability: softmax(outputs, i), output: outputs[i] };
+    let mut classes: Vec<Share> = (0..outputs.len()).map(class).collect();
     classes.sort_by(|a, b| b.output.total_cmp(&a.output));
     let answer = classes.first().map(|c| c.class.clone()).unwrap_or_default();
-    Answer { model: model.to_owned(), version, answer, classes }
+    Verdict { model: model.to_owned(), version, answer, classes }
 }
 
-fn show(answer: &Answer) {
-    let Answer { model, version, answer: best, classes } = answer;
+fn show(verdict: &Verdict) {
+    let Verdict { model, version, answer, classes } = verdict;
     let mut shown = table::new_table(&["class", "probability", ""]);
     for class in classes.iter().take(SHOWN) {
         let percent = format!("{:.2} %", 100.0 * class.probability);
@@ -110,7 +110,7 @@ fn show(answer: &Answer) {
     output::line(shown.to_string());
     let more = classes.len().saturating_sub(SHOWN);
     let rest = if more > 0 { format!("; {more} classes are less likely") } else { String::new() };
-    output::line(format!("{model}, version {version}: {}{rest}", output::good(best)));
+    output::line(format!("{model}, version {version}: {}{rest}", output::good(answer)));
 }
 
 /// A bar in eighths of a character.

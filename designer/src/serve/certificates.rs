@@ -94,6 +94,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use rustls::client::danger::ServerCertVerifier as _;
     use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 
     fn authority(secret: u8) -> Authority {
@@ -110,7 +111,6 @@ mod tests {
         let chain: &[CertificateDer<'_>] = &issued.chain;
         let at = UnixTime::since_unix_epoch(at.duration_since(UNIX_EPOCH).unwrap());
         let name = ServerName::try_from(name.to_owned()).unwrap();
-        use rustls::client::danger::ServerCertVerifier as _;
         verifier.build().unwrap().verify_server_cert(&chain[0], &[], &name, &[], at).is_ok()
     }
 

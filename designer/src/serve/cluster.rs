@@ -71,16 +71,14 @@ impl Served {
                 (Some(Arc::new(clients) as _), Some(audience))
             }
         };
-        let (tls, ca_bundle) = match &self.spec.tls {
-            Some(_) => (None, None),
-            None => {
-                // By a forwarded port it is asked as localhost.
-                let names = hosts.into_iter().chain(["localhost".to_owned()]).collect();
-                let authority = Authority::of(owner, names).map_err(DesignerError::Serving)?;
-                let pem = authority.pem();
-                (Some(authority.tls().map_err(DesignerError::Serving)?), Some(pem))
-            }
-        };
+        let mut own = None;
+        if self.spec.tls.is_none() {
+            // By a forwarded port it is asked as localhost.
+            let names = hosts.into_iter().chain(["localhost".to_owned()]).collect();
+            own = Some(Authority::of(owner, names).map_err(DesignerError::Serving)?);
+        }
+        let ca_bundle = own.as_ref().map(Authority::pem);
+        let tls = own.map(Authority::tls).transpose().map_err(DesignerError::Serving)?;
         let offer = ServingStatus { url: url.clone(), audience, ca_bundle, ..Default::default() };
         let cluster = Cluster::connect(&self.credentials, self.model.clone())?;
         let reporter = Reporter::of_served(cluster, offer)?;
