@@ -4,6 +4,7 @@ mod args;
 mod checkpoints;
 mod cluster;
 mod compare;
+mod complete;
 mod convert;
 mod data;
 mod init;
@@ -26,6 +27,11 @@ use std::process::ExitCode;
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
+    if plugin::is_called(complete::NAME) {
+        let words: Vec<String> = std::env::args().skip(1).collect();
+        complete::lines(&mut plugin::command(), &words).iter().for_each(output::line);
+        return ExitCode::SUCCESS;
+    }
     let matches = plugin::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     output::set_colour(cli.color);

@@ -18,8 +18,13 @@ pub fn name() -> &'static str {
 }
 
 fn is_plugin() -> bool {
+    is_called(PLUGIN)
+}
+
+/// Whether this process was started under this name.
+pub fn is_called(name: &str) -> bool {
     let called = std::env::args_os().next().unwrap_or_default();
-    Path::new(&called).file_stem().is_some_and(|name| name == PLUGIN)
+    Path::new(&called).file_stem().is_some_and(|stem| stem == name)
 }
 
 fn renamed(command: Command) -> Command {

@@ -88,23 +88,24 @@ impl Progress {
         self.epochs = plan.epochs;
         self.bar.set_length(plan.steps);
         let place = match &plan.mode {
-            Mode::Reference => "in one process".to_owned(),
+            Mode::Reference => String::new(),
             Mode::Distributed { relays, hops, suite, warnings, privacy } => {
                 self.privacy(privacy);
                 warnings.iter().for_each(|w| self.bar.suspend(|| output::warning(w)));
                 format!(
-                    "{} layer processes, {relays} mix relays, {hops} hops, {suite}",
+                    "{} layer processes, {relays} mix relays, {hops} hops, {suite}; ",
                     plan.layers.len()
                 )
             }
         };
         self.say(&format!(
-            "{}: {place}; {} parameters, {} + {} samples, {} epochs, {} steps of {} micro-batches",
+            "{}: {place}{} parameters, {} + {} samples, {} epoch{}, {} steps of {} micro-batches",
             self.title,
             plan.parameters,
             plan.train_samples,
             plan.test_samples,
             plan.epochs,
+            if plan.epochs == 1 { "" } else { "s" },
             plan.steps,
             plan.micro_batches
         ));
@@ -148,11 +149,13 @@ impl Progress {
         self.bar.set_message(text.clone());
         let due = self.last_line.is_none_or(|last| last.elapsed() >= QUIET);
         if !self.terminal && due {
+            // One step tells nothing of those to come.
+            let left = self.last_line.map(|_| format!("  {} s left", self.bar.eta().as_secs()));
+            let left = left.unwrap_or_default();
             self.last_line = Some(Instant::now());
             let (of, ms) = (self.bar.length().unwrap_or(0), step.milliseconds);
-            let left = self.bar.eta().as_secs();
             output::note(format!(
-                "{}: step {}/{of}  {text}  {ms:.1} ms/step  {left} s left",
+                "{}: step {}/{of}  {text}  {ms:.1} ms/step{left}",
                 self.title, step.step
             ));
         }

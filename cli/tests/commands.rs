@@ -231,3 +231,30 @@ fn completions_and_manual_pages_name_every_command() {
         );
     }
 }
+
+#[test]
+fn the_manifest_for_krew_is_of_its_archive() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let url = "https://example.org/v0.1.0/";
+    let packed = Command::new(root().join("scripts/krew.sh"))
+        .args(["/bin/sh", "v0.1.0", url, out])
+        .output()
+        .unwrap();
+    assert!(packed.status.success(), "{packed:?}");
+    let manifest = std::fs::read_to_string(folder.path().join("mixnn.yaml")).unwrap();
+    let sum = Command::new("sha256sum")
+        .arg(folder.path().join("kubectl-mixnn-linux-amd64.tar.gz"))
+        .output()
+        .unwrap();
+    let sum = String::from_utf8(sum.stdout).unwrap();
+    let expected = [
+        "version: v0.1.0",
+        "uri: https://example.org/v0.1.0/kubectl-mixnn-linux-amd64.tar.gz",
+        &format!("sha256: {}", sum.split_whitespace().next().unwrap()),
+        "bin: kubectl-mixnn",
+    ];
+    for line in expected {
+        assert!(manifest.lines().any(|l| l.trim() == line), "{line}: {manifest}");
+    }
+}

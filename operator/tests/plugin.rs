@@ -220,8 +220,10 @@ fn an_owner(kubeconfig: &str) {
 
 fn by_kubectl(admin: &str) {
     let folder = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(bin_dir().join("mixnn"), folder.path().join("kubectl-mixnn"))
-        .unwrap();
+    for name in ["kubectl-mixnn", "kubectl_complete-mixnn"] {
+        let link = folder.path().join(name);
+        std::os::unix::fs::symlink(bin_dir().join("mixnn"), link).unwrap();
+    }
     let kubectl = cluster::assets().unwrap().join("kubectl");
     let run = |args: &[&str]| {
         let mut command = Command::new(&kubectl);
@@ -229,6 +231,8 @@ fn by_kubectl(admin: &str) {
     };
     let shown = run(&["mixnn", "status", "net", "-n", "vision"]);
     assert!(text(&shown.stdout).contains("net in vision"), "{shown:?}");
+    let completed = text(&run(&["__complete", "mixnn", "sta"]).stdout);
+    assert!(completed.starts_with("status\t"), "{completed}");
     let help = text(&run(&["mixnn", "status", "--help"]).stdout);
     assert!(help.contains("Usage: kubectl mixnn status"), "{help}");
     assert!(help.contains("  kubectl mixnn status lenet5 --watch"), "{help}");

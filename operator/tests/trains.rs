@@ -179,6 +179,19 @@ fn what_a_person_sees(world: &World) {
     let (ok, said) = world.cluster.kubectl(&["get", "mixnn", "-n", "vision"], "");
     let row: Vec<&str> = said.lines().nth(1).unwrap_or_default().split_whitespace().collect();
     assert!(ok && row[3] == "100%" && row[4].starts_with("0.") && row[5].ends_with('%'), "{said}");
+    let status = Command::new(bin_dir().join("mixnn"))
+        .args(["status", "net", "-n", "vision"])
+        .env("KUBECONFIG", world.cluster.admin_kubeconfig())
+        .output()
+        .unwrap();
+    let tree = String::from_utf8(status.stdout).unwrap();
+    let row = |name: &str| tree.lines().find(|l| l.contains(name)).unwrap_or_default();
+    assert!(
+        tree.starts_with("net in vision: Trained") && row("layers").contains("replaced"),
+        "{tree}"
+    );
+    assert!(row("progress").contains("100%, step 2000 of 2000"), "{tree}");
+    assert!(row("loss").contains('█') && row("loss").ends_with('▁'), "the loss has fallen: {tree}");
 }
 
 /// The digest of the same training in one process.
