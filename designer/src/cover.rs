@@ -62,8 +62,8 @@ impl CoverPlan {
     }
 
     /// The same from the next edge that leaves time for so many letters.
-    pub(crate) fn starting(&self, letters: usize) -> Self {
-        let start = WallClock::system().seconds(Instant::now() + Self::margin(letters)) + 1;
+    pub(crate) fn starting(&self, letters: usize, clock: WallClock) -> Self {
+        let start = clock.seconds(Instant::now() + Self::margin(letters)) + 1;
         Self { bulk: Cover { start, stop: next_stop(start), ..self.bulk } }
     }
 

@@ -4,7 +4,7 @@ use crate::DesignerError;
 use crate::deal::{letter_way, shuffle};
 use crate::pool::Pool;
 use mixnn_protocol::letter::{Lease, route};
-use mixnn_protocol::{Cover, NodeId, RelayRef, Secret, SystemRng, WallClock};
+use mixnn_protocol::{Cover, NodeId, RelayRef, Secret, SystemRng};
 use mixnn_transport::{Endpoint, LaneId};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -50,12 +50,12 @@ impl Leases {
         endpoint: &Endpoint,
     ) -> Result<(), DesignerError> {
         let old = std::mem::take(&mut self.old);
-        say(old.iter(), pool, hops, endpoint, last())?;
+        say(old.iter(), pool, hops, endpoint, last(pool))?;
         if self.said.is_none_or(|said| said.elapsed() < RENEW) {
             return Ok(());
         }
         self.said = Some(Instant::now());
-        let stop = next_stop(WallClock::system().seconds(Instant::now()));
+        let stop = next_stop(pool.clock().seconds(Instant::now()));
         say(self.lanes.values(), pool, hops, endpoint, stop)
     }
 
@@ -66,13 +66,13 @@ impl Leases {
         hops: usize,
         endpoint: &Endpoint,
     ) -> Result<(), DesignerError> {
-        say(self.lanes.values().chain(&self.old), pool, hops, endpoint, last())
+        say(self.lanes.values().chain(&self.old), pool, hops, endpoint, last(pool))
     }
 }
 
 /// The edge at which lanes end to which it is said now.
-fn last() -> u32 {
-    WallClock::system().seconds(Instant::now() + LAST) + 1
+fn last(pool: &Pool) -> u32 {
+    pool.clock().seconds(Instant::now() + LAST) + 1
 }
 
 /// Moves stops: one letter for each lane, each on a way of its own, in random order.

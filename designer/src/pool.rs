@@ -9,6 +9,7 @@ use mixnn_protocol::control::Profile;
 use mixnn_protocol::registration::{Head, NodeClass, NodeDetail, Refusal};
 use mixnn_protocol::{
     AdmissionKey, Claim, ClaimKey, Epoch, KeyPair, NodeId, PublicKey, RelayRef, SystemRng, Token,
+    WallClock,
 };
 use std::collections::{HashMap, HashSet};
 use tokio::runtime::Runtime;
@@ -189,6 +190,11 @@ impl Pool {
     /// Whether a newer directory waits to be taken in.
     pub(crate) fn is_stale(&self) -> bool {
         self.lookout.number() != self.taken
+    }
+
+    /// The platform's clock.
+    pub(crate) fn clock(&self) -> WallClock {
+        self.registry.clock()
     }
 
     /// Whether the node is in the directory that was taken in last.

@@ -64,7 +64,9 @@ impl Setup<'_> {
         let to_pods = pods.iter().map(|_| letter_way(relays, self.hops, None));
         let letter_ways: Vec<Vec<NodeId>> = to_hops.chain(to_pods).collect();
         let letters = letter_ways.len();
-        let cover = self.cover.map(|cover| cover.starting(letters));
+        let clock = self.pool.clock();
+        endpoint.set_clock(clock);
+        let cover = self.cover.map(|cover| cover.starting(letters, clock));
         let mut stock = self.buy_tokens(&ways, &letter_ways)?;
         let mut letter_ways = letter_ways.into_iter();
         let mut outgoing = Vec::new();

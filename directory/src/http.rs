@@ -13,10 +13,10 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use mixnn_protocol::registration::{
     Advance, Bytes, Claims, Directory, Head, MAX_REVIEWED, MAX_TOKENS, Refusal, Registered,
-    Registration, Review, Reviewed, Tokens, TokensRequest,
+    Registration, Review, Reviewed, TIME_HEADER, Tokens, TokensRequest,
 };
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
 /// The longest request body: a full request for tokens.
@@ -45,7 +45,7 @@ async fn bounded<A: Authenticator, B: Backend>(
     next: Next,
 ) -> Response {
     let answer = tokio::time::timeout(within, next.run(request)).await;
-    let answer = answer.unwrap_or_else(|_| {
+    let mut answer = answer.unwrap_or_else(|_| {
         let message = format!("the request was not complete after {} s", within.as_secs());
         let mut answer = refuse(StatusCode::REQUEST_TIMEOUT, "slow-request", &message);
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -57,7 +57,15 @@ async fn bounded<A: Authenticator, B: Backend>(
         service.counters().count(reason(&answer));
         service.backend.answered(reason(&answer));
     }
+    tell_time(&mut answer);
     answer
+}
+
+/// What the platform's clock says: the nodes' own may say anything.
+fn tell_time(answer: &mut Response) {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let millis = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
+    answer.headers_mut().insert(TIME_HEADER, HeaderValue::from(millis));
 }
 
 /// Why a request was refused: by our rules, or by the reader of requests before them.

@@ -4,8 +4,11 @@
 
 mod common;
 
-use common::{ADAM, MLP, Running, Spec, signal};
+use common::{ADAM, MLP, PROGRAMS, Running, Spec, mixnn, signal, wrap};
 use rustix::process::Signal;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 fn spec() -> Spec {
@@ -66,4 +69,63 @@ fn cells_that_are_held_back_and_released_later_change_nothing() {
     signal(running.pid_of("relay-1"), Signal::CONT);
     let (code, said) = running.ended(&[]);
     assert_eq!(code, Some(0), "{said}");
+}
+
+/// A library that gives a process a clock of its own.
+fn clock_library() -> Option<PathBuf> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/faketime.sh");
+    let found = Command::new(script).output().unwrap();
+    if found.status.success() {
+        return Some(String::from_utf8(found.stdout).unwrap().trim().into());
+    }
+    let why = String::from_utf8_lossy(&found.stderr).into_owned();
+    assert!(std::env::var_os("MIXNN_NEED_CLOCKS").is_none(), "MIXNN_NEED_CLOCKS is set, but {why}");
+    // Not by eprintln: that is shown for tests that fail alone.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: this test needs libfaketime. {why}");
+    None
+}
+
+/// Programs whose clocks are off by what the files of their names in this folder say.
+fn wrong_clocks(folder: &Path, library: &Path) {
+    for (program, off) in PROGRAMS.iter().zip(["+7200", "+3600", "-3600"]) {
+        let file = folder.join(format!("{program}.clock"));
+        std::fs::write(&file, off).unwrap();
+        let script = format!(
+            "export LD_PRELOAD='{}' FAKETIME_TIMESTAMP_FILE='{}' FAKETIME_CACHE_DURATION=1 FAKETIME_DONT_FAKE_MONOTONIC=1; exec REAL \"$@\"",
+            library.display(),
+            file.display()
+        );
+        wrap(folder, program, &script);
+    }
+}
+
+/// Every program's clock is hours off, layers' are set back while steps are made, and then one is killed.
+fn run_by_wrong_clocks(spec: &Spec) {
+    let Some(library) = clock_library() else { return };
+    let bin = tempfile::tempdir().unwrap();
+    wrong_clocks(bin.path(), &library);
+    let folder = tempfile::tempdir().unwrap();
+    let file = spec.write(folder.path());
+    let mut command = mixnn(folder.path());
+    command.env("MIXNN_BIN_DIR", bin.path());
+    command.args(["run", "--compare", "-f", file.to_str().unwrap()]);
+    let running = Running::spawn(command, folder);
+    std::fs::write(bin.path().join("mixnn-layer.clock"), "-10800").unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    signal(running.pid_of("layer-2"), Signal::KILL);
+    running.wait_for("recovery", || running.said().contains("another pod for"));
+    let (code, said) = running.ended(&[]);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn clocks_that_are_wrong_and_jump_change_nothing() {
+    run_by_wrong_clocks(&spec());
+}
+
+/// The edges of covered lanes are told by the platform's clock.
+#[test]
+fn covered_lanes_do_not_mind_the_nodes_clocks() {
+    let cover = r#", "coverTraffic": "ConstantRate", "rate": {"fixed": {"cellsPerSecond": 200}}"#;
+    run_by_wrong_clocks(&Spec { cover, train: 1000, ..spec() });
 }

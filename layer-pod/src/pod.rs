@@ -219,6 +219,7 @@ impl Pod {
             Ok(directory) => {
                 let nodes = directory.nodes.into_iter().map(|node| (node.id, node.url)).collect();
                 self.endpoint.set_directory(nodes);
+                self.endpoint.set_clock(self.registry.clock());
             }
             Err(error) => tracing::warn!(%error, "the directory cannot be read"),
         }

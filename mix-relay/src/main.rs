@@ -61,6 +61,7 @@ async fn run(args: Args, started: Started) -> anyhow::Result<()> {
     }
     let listener = TcpListener::from_std(started.listener).context("listener")?;
     let relay = Relay::new(core, Limits::default(), counters.clone());
+    relay.set_clock(registry.clock());
     let mut alone = false;
     tokio::select! {
         () = relay.clone().serve(listener, Limits::default()) => {}
@@ -93,7 +94,10 @@ async fn alone_too_long(relay: &Rc<Relay>, registry: &RegistryClient, mut switch
 async fn follow_directory(relay: &Rc<Relay>, registry: &RegistryClient) {
     loop {
         match registry.directory().await {
-            Ok(directory) => relay.set_directory(addresses(directory)),
+            Ok(directory) => {
+                relay.set_clock(registry.clock());
+                relay.set_directory(addresses(directory));
+            }
             Err(error) => tracing::warn!(%error, "the directory cannot be read"),
         }
         tokio::time::sleep(REFRESH_LEAST).await;

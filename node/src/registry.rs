@@ -4,14 +4,15 @@ use crate::{NodeArgs, NodeError};
 use mixnn_protocol::control::Profile;
 use mixnn_protocol::registration::{
     Advance, Bytes, Claims, Directory, Head, LONG_POLL_SECONDS, NodeClass, Refusal, Registered,
-    Registration, Review, Reviewed, Tokens, TokensRequest,
+    Registration, Review, Reviewed, TIME_HEADER, Tokens, TokensRequest,
 };
-use mixnn_protocol::{Claim, PublicKey};
+use mixnn_protocol::{Claim, PublicKey, WallClock};
 use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
@@ -42,6 +43,7 @@ pub struct RegistryClient {
     url: String,
     token_file: PathBuf,
     profile: Option<Profile>,
+    clock: Mutex<Option<WallClock>>,
 }
 
 impl RegistryClient {
@@ -68,13 +70,34 @@ impl RegistryClient {
             .build()
             .map_err(bad)?;
         let url = args.registry.trim_end_matches('/').to_owned();
-        Ok(Self { http, url, token_file: args.token_file.clone(), profile: None })
+        Ok(Self {
+            http,
+            url,
+            token_file: args.token_file.clone(),
+            profile: None,
+            clock: Mutex::default(),
+        })
     }
 
     /// Registers this numeric profile too: this node computes.
     #[must_use]
     pub fn with_profile(self, profile: Profile) -> Self {
         Self { profile: Some(profile), ..self }
+    }
+
+    /// The platform's clock, as it was read last; this machine's before the first answer.
+    pub fn clock(&self) -> WallClock {
+        let read = *self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        read.unwrap_or_else(WallClock::system)
+    }
+
+    fn read_clock(&self, answer: &Response) {
+        let said = answer.headers().get(TIME_HEADER).and_then(|v| v.to_str().ok()?.parse().ok());
+        if let Some(millis) = said {
+            let read = WallClock { at: Instant::now(), unix: Duration::from_millis(millis) };
+            let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+            clock.get_or_insert(read).follow(read);
+        }
     }
 
     /// Registers this process's key. Waits while the service is not there yet or has no claim.
@@ -256,7 +279,10 @@ impl RegistryClient {
             let again = request.try_clone();
             let again = again.ok_or_else(|| NodeError::Answer("a request that streams".into()))?;
             let error = match again.header(AUTHORIZATION, self.bearer()?).send().await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.read_clock(&answer);
+                    return Ok(answer);
+                }
                 Err(error) => {
                     NodeError::Unreachable { url: self.url.clone(), detail: detail(&error) }
                 }

@@ -79,23 +79,26 @@ pub struct WallClock {
 }
 
 impl WallClock {
-    /// What the system's clock says now. The only place where this crate reads a clock, for callers that
-    /// have one.
+    /// What the system's clock says now: for the platform, and for whoever has not heard of it yet. The only
+    /// place where this crate reads a clock.
     pub fn system() -> Self {
         let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         // A clock before 1970 is wrong anyway: every edge is then far away.
         Self { at: Instant::now(), unix: unix.unwrap_or_default() }
     }
 
-    /// Takes up a newer reading if the two disagree by more than a reading's own noise: lanes whose edges
-    /// are the same second must start at the same instant, or one has a slot more than another.
+    /// Takes up a newer reading of the platform's clock if the two disagree by more than a reading's own noise:
+    /// lanes whose edges are the same second must start at the same instant, or one has a slot more than another.
+    /// A reading is late by the time that it travelled, so one that is behind by less than that may have been is no news.
     pub fn follow(&mut self, newer: Self) {
-        if self.unix_at(newer.at).abs_diff(newer.unix) > Self::NOISE {
+        let expected = self.unix_at(newer.at);
+        if newer.unix > expected + Self::NOISE || newer.unix + Self::TRAVEL < expected {
             *self = newer;
         }
     }
 
     const NOISE: Duration = Duration::from_millis(20);
+    const TRAVEL: Duration = Duration::from_secs(10);
 
     fn unix_at(&self, now: Instant) -> Duration {
         self.unix + now.saturating_duration_since(self.at)
@@ -251,6 +254,23 @@ mod tests {
         let mut emitted = Vec::new();
         let paced = pacer.due(now, |lane| emitted.push(lane));
         (emitted, paced)
+    }
+
+    #[test]
+    fn of_readings_the_one_that_travelled_least_counts_and_a_clock_that_was_set_is_followed() {
+        let (at, unix) = (Instant::now(), Duration::from_secs(1_800_000_000));
+        let read = |after: u64, says: Duration| WallClock {
+            at: at + Duration::from_secs(after),
+            unix: says,
+        };
+        let seconds = Duration::from_secs;
+        let mut clock = read(0, unix);
+        clock.follow(read(10, unix + seconds(7)));
+        assert_eq!(clock.seconds(at + seconds(10)), 1_800_000_010, "a late reading is no news");
+        clock.follow(read(20, unix + seconds(22)));
+        assert_eq!(clock.seconds(at + seconds(20)), 1_800_000_022, "the first was late");
+        clock.follow(read(30, unix - seconds(3600)));
+        assert_eq!(clock.seconds(at + seconds(30)), 1_799_996_400);
     }
 
     #[test]

@@ -20,6 +20,10 @@ use serde::{Deserialize, Serialize};
 /// The longest registration body, in bytes.
 pub const MAX_REGISTRATION: usize = 8 << 10;
 
+/// Header of every answer: the platform's time, in milliseconds of Unix time. The edges of covered lanes are told by
+/// it, so that nobody's own clock matters.
+pub const TIME_HEADER: &str = "mixnn-time";
+
 /// How long a request for a newer directory is kept waiting.
 pub const LONG_POLL_SECONDS: u64 = 20;
 

@@ -148,18 +148,25 @@ pub fn assert_same_bits(spec: &Spec) {
     assert_eq!(result["sameBits"], true);
 }
 
+/// What a run starts.
+pub const PROGRAMS: [&str; 3] = ["mixnn-designer", "mixnn-layer", "mixnn-relay"];
+
 /// Programs of one name replaced by a script that may call the real one.
 pub fn with_wrapper(name: &str, script: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for program in ["mixnn-designer", "mixnn-layer", "mixnn-relay"] {
+    for program in PROGRAMS.iter().filter(|program| **program != name) {
         std::os::unix::fs::symlink(bin_dir().join(program), folder.path().join(program)).unwrap();
     }
-    let path = folder.path().join(name);
-    std::fs::remove_file(&path).unwrap();
+    wrap(folder.path(), name, script);
+    folder
+}
+
+/// Puts a script in a program's place.
+pub fn wrap(folder: &Path, name: &str, script: &str) {
+    let path = folder.join(name);
     let real = bin_dir().join(name).display().to_string();
     std::fs::write(&path, format!("#!/bin/sh\n{}\n", script.replace("REAL", &real))).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    folder
 }
 
 /// A run on its way, with its children.

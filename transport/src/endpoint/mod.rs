@@ -11,7 +11,7 @@ pub use events::{Event, Events};
 use crate::{Counters, Limits};
 use events::EventSink;
 use mixnn_protocol::letter::{Letter, ReceivingEnd, SendingEnd};
-use mixnn_protocol::{MessageHeader, NodeId};
+use mixnn_protocol::{MessageHeader, NodeId, WallClock};
 use std::collections::HashMap;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,6 +42,7 @@ pub struct Endpoint {
 
 enum Command {
     Directory(HashMap<NodeId, String>),
+    Clock(WallClock),
     Send { lane: LaneId, end: Box<SendingEnd>, quota: u32 },
     Receive { lane: LaneId, end: Box<ReceivingEnd> },
     Remove(LaneId),
@@ -76,6 +77,11 @@ impl Endpoint {
     /// Replaces the addresses of nodes: id to `http://host:port`.
     pub fn set_directory(&self, nodes: HashMap<NodeId, String>) {
         self.tell(Command::Directory(nodes));
+    }
+
+    /// A reading of the platform's clock, by which the edges of covered lanes are told; this machine's until then.
+    pub fn set_clock(&self, clock: WallClock) {
+        self.tell(Command::Clock(clock));
     }
 
     /// Adds the sending end of a lane, or replaces the one of this name. At most `quota` cells wait.

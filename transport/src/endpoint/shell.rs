@@ -136,6 +136,7 @@ impl Shell {
     fn obey(&self, command: Command) {
         match command {
             Command::Directory(nodes) => self.set_directory(nodes),
+            Command::Clock(clock) => *self.wall.borrow_mut() = clock,
             Command::Send { lane, end, quota } => self.install_send(lane, &end, quota),
             Command::Receive { lane, end } => self.install_receive(lane, &end),
             Command::Remove(lane) => {
@@ -175,8 +176,7 @@ impl Shell {
         let sender = match end.cover {
             None => Sender::OnDemand(LaneSender::new(end)),
             Some(cover) => {
-                let mut wall = self.wall.borrow_mut();
-                wall.follow(WallClock::system());
+                let wall = self.wall.borrow();
                 let (start, stop) = (wall.edge(cover.start), wall.edge(cover.stop));
                 self.pacer.borrow_mut().insert(lane, cover.sender_period(), start, stop);
                 let life = Duration::from_secs((cover.stop - cover.start).into());
