@@ -15,6 +15,7 @@ mod plugin;
 mod predict;
 mod progress;
 mod run;
+mod spark;
 mod table;
 mod topology;
 mod validate;

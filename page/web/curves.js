@@ -55,7 +55,7 @@ export function draw(svg, lines, { faults = [], zero = false, last }) {
   if (high === low) [low, high] = [Math.min(0, low), high || 1];
   const x = (step) => LEFT + (step / last) * (WIDTH - LEFT - RIGHT);
   const y = (value) => TOP + ((high - value) / (high - low)) * (HEIGHT - TOP - BOTTOM);
-  for (const tick of ticks(low, high, 4)) {
+  for (const tick of ticks(low, high, 6)) {
     svg.append(element("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick) }));
     svg.append(element("text", { x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end" }, number(tick)));
   }

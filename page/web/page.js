@@ -196,7 +196,7 @@ function privacy(run) {
     ["hops of a lane", mode.hops],
     ["suite", mode.suite],
     ["cover", rate],
-    ["k: lanes that one lies among, at least", kLeast],
+    ["k: lanes among which one lies, at least", kLeast],
     ["k, median", kMedian],
   ]) {
     const both = document.createElement("div");

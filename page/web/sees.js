@@ -61,7 +61,7 @@ export function drawRing(svg, ring, viewer) {
     const kind = { d: "designer", l: "layer", r: "relay" }[node[0]];
     const self = node === viewer ? " self" : "";
     const shape = viewer && !self ? "relay" : kind;
-    const text = viewer && !self ? idOf(ring, node) : label(ring, node);
+    const text = viewer && !self ? idOf(ring, node) : viewer ? "itself" : label(ring, node);
     const width = Math.max(30, 8 * text.length + 14);
     const box = shape === "relay" ? { x: x - width / 2, y: y - 14, width, height: 28, rx: 14 } : { x: x - width / 2, y: y - 14, width, height: 28, rx: 5 };
     const group = element("g", known.has(node) ? {} : { class: "unseen" });
@@ -95,7 +95,7 @@ export function says(ring, viewer) {
   const layer = ring.layers[index];
   const out = [
     `Sees its own layer: ${layer.ops.join(", ")}; samples of ${layer.input} in, ${layer.output} out; its ${layer.parameters} parameters, all inputs, outputs and gradients. Cells come from ${before} and leave for ${after}.`,
-    "Does not see the layer's name, which layer of how many it is, whose model it is, any other layer, or where its neighbours run.",
+    "Is not told the layer's name, its place among the others (shapes and waiting times let it guess), whose model it is, anything of any other layer, or where its neighbours run.",
   ];
   if (index === 0) out.push("As it is the first layer, its inputs are the training data.");
   if (index === ring.layers.length - 1) out.push("As it is the last layer, labels can be told from the gradient that comes to it.");

@@ -8,7 +8,6 @@ mod check;
 mod connect;
 mod events;
 mod logs;
-mod spark;
 mod status;
 
 pub use check::check;

@@ -1,11 +1,11 @@
 //! Curves with few points, and as bars of characters.
 
+use crate::spark::block;
 use mixnn_events::{History, Step};
 use serde::Serialize;
 
 /// Points of a curve, at most.
 pub(super) const POINTS: usize = 200;
-const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// Step and value.
 pub(super) type Point = (f64, f64);
@@ -80,10 +80,6 @@ pub(super) fn sparkline(curves: [&[Point]; 2], width: usize) -> [String; 2] {
     let all = || curves.iter().flat_map(|curve| curve.iter()).filter(|(_, y)| y.is_finite());
     let last = all().map(|(x, _)| *x).fold(1.0, f64::max);
     let (low, high) = all().fold((f64::MAX, f64::MIN), |(l, h), (_, y)| (l.min(*y), h.max(*y)));
-    let height = |y: f64| {
-        let share = if high > low { (y - low) / (high - low) } else { 0.5 };
-        BARS[(share * BARS.len() as f64).min(7.0) as usize]
-    };
     let line = |curve: &[Point]| -> String {
         let column = |c: usize| {
             let (from, to) = (c as f64 / width as f64 * last, (c + 1) as f64 / width as f64 * last);
@@ -94,7 +90,7 @@ pub(super) fn sparkline(curves: [&[Point]; 2], width: usize) -> [String; 2] {
                 .collect();
             match here.len() {
                 0 => ' ',
-                n => height(here.iter().sum::<f64>() / n as f64),
+                n => block(here.iter().sum::<f64>() / n as f64, low, high),
             }
         };
         (0..width).map(column).collect()
@@ -116,6 +112,6 @@ mod tests {
     #[test]
     fn what_is_no_number_leaves_a_gap() {
         let a = [(1.0, 1.0), (2.0, f64::NAN), (3.0, 1.0)];
-        assert_eq!(sparkline([&a, &a], 3)[0], "▅ ▅");
+        assert_eq!(sparkline([&a, &a], 3)[0], "▁ ▁");
     }
 }

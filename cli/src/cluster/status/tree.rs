@@ -1,8 +1,8 @@
 //! A model as a tree of text.
 
-use super::super::spark;
 use super::view::{ConditionView, State, View, is_trouble};
 use crate::output;
+use crate::spark;
 use mixnn_crds::{Counted, CoverTraffic};
 use std::fmt::Write;
 

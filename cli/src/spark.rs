@@ -10,12 +10,14 @@ pub fn line(numbers: &[f64]) -> String {
     }
     let low = numbers.iter().copied().fold(f64::INFINITY, f64::min);
     let high = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    numbers.iter().map(|n| block(*n, low, high)).collect()
+}
+
+/// A number between the least and the greatest as a block; the lowest where all are equal.
+pub fn block(number: f64, low: f64, high: f64) -> char {
     let top = (BLOCKS.len() - 1) as f64;
-    let block = |n: &f64| match high - low {
-        0.0 => BLOCKS[0],
-        range => BLOCKS[((n - low) / range * top).round() as usize],
-    };
-    numbers.iter().map(block).collect()
+    let share = if high > low { (number - low) / (high - low) } else { 0.0 };
+    BLOCKS[(share * top).round().clamp(0.0, top) as usize]
 }
 
 /// How much of a whole is done.
