@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(clock.seconds(at + seconds(10)), 1_800_000_010, "a late reading is no news");
         clock.follow(read(20, unix + seconds(22)));
         assert_eq!(clock.seconds(at + seconds(20)), 1_800_000_022, "the first was late");
-        clock.follow(read(30, unix - seconds(3600)));
+        clock.follow(read(30, unix.saturating_sub(seconds(3600))));
         assert_eq!(clock.seconds(at + seconds(30)), 1_799_996_400);
     }
 
