@@ -65,6 +65,7 @@ fn advice(reason: &str) -> Option<&'static str> {
             "MIXNN logs shows what came before"
         }
         "Registration" | "Cluster" => "MIXNN check shows whether the platform is well",
+        "Starting" => "wait: the layers take up the newest checkpoint",
         "Recovering" | "PodLost" => "wait: it recovers by itself, to the same bits",
         _ => return None,
     })

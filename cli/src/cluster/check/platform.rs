@@ -16,7 +16,8 @@ const UPGRADE: &str = "helm upgrade the chart of this version: it brings the CRD
 /// What the chart labels the operator with.
 pub const OPERATOR: &str = "app.kubernetes.io/name=mixnn-operator";
 /// Policies that the chart binds.
-const POLICIES: [&str; 3] = ["mixnn-pods", "mixnn-pods-consent", "mixnn-designers"];
+const POLICIES: [&str; 5] =
+    ["mixnn-pods", "mixnn-pods-consent", "mixnn-designers", "mixnn-bindings", "mixnn-ports"];
 
 /// Kubernetes' version.
 pub fn kubernetes(info: &Info) -> Vec<Finding> {
@@ -171,4 +172,17 @@ pub fn policies(found: &Seen<Vec<ValidatingAdmissionPolicyBinding>>) -> Vec<Find
         ),
     }
     area.findings()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_policy_of_the_operator_is_looked_for() {
+        let all = include_str!("../../../../operator/rbac/admission.yaml");
+        let bindings = all.matches("kind: ValidatingAdmissionPolicyBinding\n").count();
+        assert_eq!(bindings, super::POLICIES.len());
+        for policy in super::POLICIES {
+            assert!(all.contains(&format!("policyName: {policy}\n")), "{policy}");
+        }
+    }
 }

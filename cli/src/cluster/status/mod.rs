@@ -204,6 +204,28 @@ mod tests {
     }
 
     #[test]
+    fn serving_counts_where_it_was_asked_for() {
+        let conditions = |reason: &str, status: &str| {
+            let trained = condition("Trained", "True", "Trained", "the weights are kept");
+            json!({"conditions": [trained, condition("Serving", status, reason, "..")]})
+        };
+        let phase = |model: &MixNNModel| {
+            let view = View::of(model);
+            (
+                view.phase.clone(),
+                view.is_over(),
+                view.conditions.iter().any(|c| c.state == State::Bad),
+            )
+        };
+        let mut model = model(conditions("NotServed", "False"));
+        assert_eq!(phase(&model), ("Trained".into(), true, false));
+        model.spec.serving = serde_json::from_value(json!({"enabled": true})).unwrap();
+        assert_eq!(phase(&model), ("Trained".into(), false, false));
+        model.status = serde_json::from_value(conditions("Serving", "True")).unwrap();
+        assert_eq!(phase(&model), ("Serving".into(), true, false));
+    }
+
+    #[test]
     fn what_a_program_sees() {
         let view = serde_json::to_value(View::of(&model(trains()))).unwrap();
         assert_eq!(

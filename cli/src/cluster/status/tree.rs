@@ -78,6 +78,9 @@ fn figures(view: &View) -> Vec<String> {
     if let Some(weights) = &training.weights {
         all.push(row("weights", weights));
     }
+    if let Some(serving) = &view.serving {
+        all.push(row("serving", &format!("{}, version {}", serving.url, serving.version)));
+    }
     if let Some(digest) = &training.digest {
         all.push(row("digest", digest));
     }

@@ -4,7 +4,8 @@ use super::super::advice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use mixnn_crds::{
-    Counted, CoverTraffic, MixNNModel, MixNNModelStatus, PrivacyStatus, TrainingStatus, condition,
+    Counted, CoverTraffic, MixNNModel, MixNNModelStatus, PrivacyStatus, ServingStatus,
+    TrainingStatus, condition,
 };
 use serde::Serialize;
 
@@ -14,7 +15,7 @@ use serde::Serialize;
 pub struct View {
     pub namespace: String,
     pub name: String,
-    /// In one word: Waiting, Suspended, Initialisation, Training, Testing, Finishing, Trained, Failed.
+    /// In one word: Waiting, Suspended, Initialisation, Training, Testing, Finishing, Trained, Serving, Failed, Deleting.
     pub phase: String,
     pub layers: Vec<LayerView>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -23,6 +24,9 @@ pub struct View {
     pub relay_pods: Option<Counted>,
     pub epochs: u32,
     pub training: TrainingStatus,
+    /// Where it answers, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serving: Option<ServingStatus>,
     pub hops: u32,
     pub cover: CoverTraffic,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,7 +81,9 @@ const ORDER: [&str; 8] = [
 ];
 
 /// Reasons that pass by themselves.
-const PASSING: [&str; 9] = [
+const PASSING: [&str; 11] = [
+    "NotServed",
+    "Starting",
     "Admitting",
     "Queued",
     "Scheduling",
@@ -93,7 +99,7 @@ impl View {
     /// Looks at a model.
     pub fn of(model: &MixNNModel) -> Self {
         let status = model.status.clone().unwrap_or_default();
-        let conditions = conditions(&status);
+        let conditions = conditions(model, &status);
         Self {
             namespace: model.namespace().unwrap_or_default(),
             name: model.name_any(),
@@ -104,6 +110,7 @@ impl View {
             relay_pods: status.relays,
             epochs: model.spec.training.epochs,
             training: status.training.unwrap_or_default(),
+            serving: status.serving,
             hops: model.spec.relays.hops,
             cover: model.spec.relays.cover_traffic,
             privacy: status.privacy,
@@ -113,12 +120,16 @@ impl View {
 
     /// Whether nothing more is to come.
     pub fn is_over(&self) -> bool {
-        self.phase == "Trained"
+        let is_served = self.conditions.iter().any(|c| c.type_ == condition::SERVING);
+        self.phase == "Serving" || self.phase == "Trained" && !is_served
     }
 }
 
-fn conditions(status: &MixNNModelStatus) -> Vec<ConditionView> {
-    let mut found: Vec<&Condition> = status.conditions.iter().collect();
+fn conditions(model: &MixNNModel, status: &MixNNModelStatus) -> Vec<ConditionView> {
+    // The designer says it of every model; who did not ask for it misses nothing.
+    let is_served = model.spec.serving.as_ref().is_some_and(|s| s.enabled);
+    let asked = |c: &&Condition| is_served || c.type_ != condition::SERVING;
+    let mut found: Vec<&Condition> = status.conditions.iter().filter(asked).collect();
     found.sort_by_key(|c| ORDER.iter().position(|o| *o == c.type_).unwrap_or(ORDER.len()));
     found.into_iter().map(condition_view).collect()
 }
@@ -149,6 +160,9 @@ fn phase(model: &MixNNModel, status: &MixNNModelStatus, conditions: &[ConditionV
     let training = status.training.as_ref().and_then(|t| t.phase.clone());
     if model.metadata.deletion_timestamp.is_some() {
         return "Deleting".into();
+    }
+    if is(condition::SERVING, State::Good) {
+        return "Serving".into();
     }
     if is(condition::TRAINED, State::Good) {
         return "Trained".into();
