@@ -136,6 +136,7 @@ impl Context {
     pub fn forget_applied(&self, workload: &str) {
         let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
         applied.retain(|key, _| key.split('/').next() != Some(workload));
+        self.looks.changed(workload);
     }
 
     /// ConfigMaps of the platform's namespace.

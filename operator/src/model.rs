@@ -57,6 +57,18 @@ pub enum ReconcileError {
         /// What the API said.
         source: kube::Error,
     },
+    /// Something else has the name of what a served model needs.
+    #[error(
+        "{namespace} has a {what} named {name} that is not this model's: it is left alone, and the model cannot be reached; rename one of them"
+    )]
+    Taken {
+        /// What.
+        what: String,
+        /// Where.
+        namespace: String,
+        /// Under which name.
+        name: String,
+    },
     /// Status.
     #[error("failed to write the status of {namespace}/{name}: {source}")]
     Status {
@@ -132,6 +144,10 @@ async fn reconcile_model(model: &MixNNModel, models: &Models) -> Result<Action, 
     let look = owner_objects(model, &wants, &driven, &directory, context).await?;
     let status = describe(model, &wants, &driven, context);
     write_status(model, status, models).await?;
+    if let Err(error) = serve(model, &wants, context).await {
+        publish(models, model, EventType::Warning, "ServingBlocked", error.to_string()).await;
+        return Err(error);
+    }
     let wait = [driven.wait, look].into_iter().flatten().min();
     Ok(wait.map_or_else(Action::await_change, Action::requeue))
 }
@@ -281,15 +297,26 @@ async fn owner_objects(
         owner.once(&format!("nodes-{i}"), map).await?;
     }
     owner.once("stateful-set", &wanted.stateful_set).await?;
-    let serving = serving_objects(model);
-    let (service, policy) = serving.map(|s| (s.service, s.policy)).unzip();
-    owner.once_or_never("service", model, service.as_ref()).await?;
-    owner.once_or_never("serving-policy", model, policy.as_ref()).await?;
     context.set_applied(&wants.workload.uid, Some(1));
     let what = || "room for a designer".to_owned();
     stranded::release(context, &wants.workload.uid, &namespace, &designer_name(model))
         .await
         .map_err(|source| ReconcileError::Owner { what: what(), namespace, source })
+}
+
+/// What clients reach a model by that is served. Last of all: what stands in its way stops nothing else.
+async fn serve(model: &MixNNModel, wants: &Wants, context: &Context) -> Result<(), ReconcileError> {
+    let serving = serving_objects(model);
+    // A spec that never changed never asked for it.
+    let never = serving.is_none() && model.metadata.generation == Some(1);
+    if never || !context.has_applied(&wants.workload.uid) {
+        return Ok(());
+    }
+    let namespace = model.namespace().unwrap_or_default();
+    let owner = Owner { context, namespace: &namespace, key: &wants.workload.uid };
+    let (service, policy) = serving.map(|s| (s.service, s.policy)).unzip();
+    owner.once_or_never("service", model, service.as_ref()).await?;
+    owner.once_or_never("serving-policy", model, policy.as_ref()).await
 }
 
 struct Owner<'a> {
@@ -345,11 +372,8 @@ impl Owner<'_> {
             + Clone
             + std::fmt::Debug,
     {
-        if let Some(object) = object {
-            return self.once(what, object).await;
-        }
         let key = format!("{}/{what}", self.key);
-        if self.context.is_applied(&key, NOTHING) {
+        if self.context.is_applied(&key, object.map_or(NOTHING, hash_of)) {
             return Ok(());
         }
         let api: Api<K> = Api::namespaced(self.context.client.clone(), self.namespace);
@@ -357,6 +381,13 @@ impl Owner<'_> {
         let found = api.get_opt(&name).await.map_err(|source| self.failed(what, source))?;
         let ours =
             |k: &K| k.owner_references().iter().any(|o| Some(&o.uid) == model.uid().as_ref());
+        if let Some(object) = object {
+            if found.is_some_and(|found| !ours(&found)) {
+                let (what, namespace) = (what.to_owned(), self.namespace.to_owned());
+                return Err(ReconcileError::Taken { what, namespace, name });
+            }
+            return self.once(what, object).await;
+        }
         if let Some(found) = found.filter(ours) {
             let only = Preconditions { uid: found.uid(), resource_version: None };
             let params = DeleteParams { preconditions: Some(only), ..DeleteParams::default() };
@@ -380,7 +411,6 @@ impl Owner<'_> {
 pub fn forget_applied(context: &Context, model: &MixNNModel) {
     let uid = model.uid().unwrap_or_default();
     context.forget_applied(&uid);
-    context.looks.changed(&uid);
     tracing::debug!(designer = designer_name(model), "what belongs to a designer was changed");
     context.wake(workload(model));
 }

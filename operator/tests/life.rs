@@ -268,6 +268,21 @@ async fn ports_of_others_are_left_alone(world: &World, client: &Client) {
     let theirs: Api<NetworkPolicy> = Api::namespaced(client.clone(), "vision");
     let said = theirs.delete("owners", &DeleteParams::default()).await.unwrap_err();
     assert!(said.to_string().contains("touches no others"), "{said}");
+
+    let open = json!({"metadata": {"name": "net-serving", "ownerReferences": owner}, "spec": {"podSelector": {}}});
+    let said = theirs.create(&dry, &serde_json::from_value(open).unwrap()).await.unwrap_err();
+    assert!(said.to_string().contains("around its own pods"), "{said}");
+    // A Service of that name which is the owner's own is not taken over by what a model says.
+    let own = json!({"metadata": {"name": "net-serving"}, "spec": {"ports": [{"port": 80}]}});
+    let all: Api<Service> = Api::namespaced(world.client.clone(), "vision");
+    all.create(&PostParams::default(), &serde_json::from_value(own).unwrap()).await.unwrap();
+    let take = json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "net-serving", "ownerReferences": owner},
+        "spec": {"selector": {"mixnn.dev/pod": "designer"}, "ports": [{"port": 8443}]}});
+    let params = PatchParams::apply("mixnn-operator").force();
+    let said = services.patch("net-serving", &params, &Patch::Apply(take)).await.unwrap_err();
+    assert!(said.to_string().contains("takes over no Service"), "{said}");
+    all.delete("net-serving", &DeleteParams::default()).await.unwrap();
 }
 
 async fn sets_get(world: &World) -> StatefulSet {

@@ -1,7 +1,7 @@
 //! libtorch's switch for deterministic algorithms: what `torch.use_deterministic_algorithms(True)` does in
 //! Python. tch 0.26 does not offer it, and no environment variable does.
 //!
-//! The only unsafe code of the workspace. It calls three C++ functions by the names that the Itanium C++ ABI
+//! The only unsafe code of the workspace. It calls four C++ functions by the names that the Itanium C++ ABI
 //! gives them; libtorch is pinned to one version (`scripts/libtorch.sh`), and another one that lacks them does
 //! not link.
 
