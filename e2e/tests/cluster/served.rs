@@ -7,7 +7,7 @@ use crate::{OWNER, report};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 const CLIENT: &str = "shop";
@@ -65,6 +65,8 @@ fn ask(url: &str, folder: &Path, more: &[&str]) -> Result<String, String> {
 struct Forwarded {
     port: u16,
     process: Child,
+    /// Held open: kubectl ends when it can say nothing any more.
+    _said: BufReader<ChildStdout>,
 }
 
 impl Forwarded {
@@ -76,10 +78,12 @@ impl Forwarded {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut said = BufReader::new(process.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
         // Forwarding from 127.0.0.1:40123 -> 8443
         let port = line.split(" -> ").next().and_then(|l| l.rsplit(':').next()?.parse().ok());
-        Self { port: port.unwrap_or_else(|| panic!("kubectl port-forward says: {line}")), process }
+        let port = port.unwrap_or_else(|| panic!("kubectl port-forward says: {line}"));
+        Self { port, process, _said: said }
     }
 }
 
