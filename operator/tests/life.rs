@@ -273,7 +273,7 @@ async fn ports_of_others_are_left_alone(world: &World, client: &Client) {
     let said = theirs.create(&dry, &serde_json::from_value(open).unwrap()).await.unwrap_err();
     assert!(said.to_string().contains("around its own pods"), "{said}");
     // A Service of that name which is the owner's own is not taken over by what a model says.
-    let own = json!({"metadata": {"name": "net-serving"}, "spec": {"ports": [{"port": 80}]}});
+    let own = json!({"metadata": {"name": "net-serving"}, "spec": {"ports": [{"port": 8443}]}});
     let all: Api<Service> = Api::namespaced(world.client.clone(), "vision");
     all.create(&PostParams::default(), &serde_json::from_value(own).unwrap()).await.unwrap();
     let take = json!({"apiVersion": "v1", "kind": "Service",

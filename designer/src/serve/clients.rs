@@ -4,6 +4,7 @@
 use aws_lc_rs::hmac;
 use futures_util::future::BoxFuture;
 use mixnn_node::RegistryClient;
+use mixnn_protocol::registration::MAX_REVIEWED;
 use mixnn_serving::{Authenticator, Identity, InferError};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,6 +40,9 @@ impl Clients {
     }
 
     async fn find(&self, token: &str) -> Said {
+        if !(1..=MAX_REVIEWED).contains(&token.len()) {
+            return Err(UNKNOWN);
+        }
         let lock = || self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(said) = lock().get(token, Instant::now()) {
             return said;

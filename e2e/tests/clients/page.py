@@ -1,12 +1,13 @@
 """Looks at the page of a run with a real browser: page.py URL [FOLDER FOR SCREENSHOTS].
 
-Ends with 3 where there is no Chromium with its driver.
+Ends with 3 where there is no Chromium with a driver of its version.
 """
 import shutil
 import sys
 from pathlib import Path
 
 from selenium import webdriver
+from selenium.common.exceptions import SessionNotCreatedException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -23,7 +24,11 @@ options.binary_location = browser
 for flag in ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,2400", "--force-device-scale-factor=1"]:
     options.add_argument(flag)
 options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-page = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+try:
+    page = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+except SessionNotCreatedException as error:
+    print(f"page: {browser} and {driver} do not go together: {error.msg}")
+    sys.exit(3)
 try:
     wait = WebDriverWait(page, 60)
     text = lambda id: page.find_element(By.ID, id).text

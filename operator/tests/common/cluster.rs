@@ -175,14 +175,16 @@ impl Cluster {
 
     /// Stops a process for a while: it neither answers nor ends.
     pub async fn pause(&self, name: &str, time: Duration) {
-        let (_, child) = self.processes.iter().find(|(n, _)| *n == name).unwrap();
-        let signal = |signal: &str| {
-            let pid = child.id().to_string();
-            assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-        };
-        signal("-STOP");
+        self.signal(name, "-STOP");
         tokio::time::sleep(time).await;
-        signal("-CONT");
+        self.signal(name, "-CONT");
+    }
+
+    /// Sends a process a signal: `-STOP`, `-CONT`.
+    pub fn signal(&self, name: &str, signal: &str) {
+        let (_, child) = self.processes.iter().find(|(n, _)| *n == name).unwrap();
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
     /// Waits until the API server answers.
