@@ -8,14 +8,13 @@ use crate::context::Context;
 use crate::drive::{Driven, drive};
 use crate::labels;
 use crate::metrics::Metrics;
-use crate::objects::{self, hash_of};
+use crate::objects::{self, Namespaced, hash_of};
 use crate::plan::{Seen, Stand, Wants};
 use crate::record::{Role, WorkloadRef};
 use crate::registration::directory_of;
 use crate::validate::{Invalid, validate, workload};
 use crate::world::{Eyes, now};
 use crate::{status, stranded};
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::DeserializeGuard;
@@ -25,8 +24,6 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use mixnn_crds::{MixNNModel, MixNNModelStatus};
 use mixnn_protocol::registration::Directory;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -339,14 +336,7 @@ impl Owner<'_> {
     }
 
     /// Applies an object if it is not what was applied last.
-    async fn once<K>(&self, what: &str, object: &K) -> Result<(), ReconcileError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Serialize
-            + DeserializeOwned
-            + Clone
-            + std::fmt::Debug,
-    {
+    async fn once<K: Namespaced>(&self, what: &str, object: &K) -> Result<(), ReconcileError> {
         let key = format!("{}/{what}", self.key);
         let hash = hash_of(object);
         if self.context.is_applied(&key, hash) {
@@ -359,19 +349,12 @@ impl Owner<'_> {
     }
 
     /// Applies an object of serving, or sees to it that this model has none.
-    async fn once_or_never<K>(
+    async fn once_or_never<K: Namespaced>(
         &self,
         what: &str,
         model: &MixNNModel,
         object: Option<&K>,
-    ) -> Result<(), ReconcileError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Serialize
-            + DeserializeOwned
-            + Clone
-            + std::fmt::Debug,
-    {
+    ) -> Result<(), ReconcileError> {
         let key = format!("{}/{what}", self.key);
         if self.context.is_applied(&key, object.map_or(NOTHING, hash_of)) {
             return Ok(());

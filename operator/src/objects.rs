@@ -16,18 +16,34 @@ use std::time::Duration;
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(150);
 
-/// Applies an object as this operator's own.
-///
-/// # Errors
-/// What the API said.
-pub async fn apply<K>(context: &Context, namespace: &str, object: &K) -> Result<(), kube::Error>
-where
+/// What can be applied in a namespace.
+pub trait Namespaced:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Serialize
+    + DeserializeOwned
+    + Clone
+    + Debug
+{
+}
+
+impl<K> Namespaced for K where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Serialize
         + DeserializeOwned
         + Clone
-        + Debug,
+        + Debug
 {
+}
+
+/// Applies an object as this operator's own.
+///
+/// # Errors
+/// What the API said.
+pub async fn apply<K: Namespaced>(
+    context: &Context,
+    namespace: &str,
+    object: &K,
+) -> Result<(), kube::Error> {
     let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
     let params = PatchParams::apply(labels::OPERATOR).force();
     api.patch(&object.name_any(), &params, &Patch::Apply(object)).await.map(drop)
@@ -37,18 +53,11 @@ where
 ///
 /// # Errors
 /// What the API said last.
-pub async fn apply_soon<K>(
+pub async fn apply_soon<K: Namespaced>(
     context: &Context,
     namespace: &str,
     object: &K,
-) -> Result<(), kube::Error>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Serialize
-        + DeserializeOwned
-        + Clone
-        + Debug,
-{
+) -> Result<(), kube::Error> {
     for _ in 0..TRIES {
         match apply(context, namespace, object).await {
             Err(kube::Error::Api(status)) if status.is_forbidden() => {
