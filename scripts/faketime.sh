@@ -4,17 +4,9 @@
 #
 # Fetched once into ~/.cache/mixnn from Debian; needs apt-get and flock, no root.
 set -euo pipefail
+. "$(dirname "$0")/deb.sh"
 
-folder=${MIXNN_CACHE:-$HOME/.cache/mixnn}/faketime
-mkdir -p "$folder"
-exec 9>"$folder.lock"
-flock 9
-library() { find "$folder" -name libfaketimeMT.so.1 -print -quit; }
-if [ -z "$(library)" ]; then
-    cd "$folder"
-    apt-get download --quiet libfaketime >&2 || { apt-get update --quiet >&2 && apt-get download --quiet libfaketime >&2; }
-    dpkg-deb --extract libfaketime_*.deb .
-fi
-found=$(library)
+unpack libfaketime
+found=$(find "$folder" -name libfaketimeMT.so.1 -print -quit)
 [ -n "$found" ] || { echo "libfaketime's package has no libfaketimeMT.so.1" >&2; exit 1; }
 echo "$found"

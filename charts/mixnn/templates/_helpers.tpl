@@ -31,3 +31,9 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
+
+{{/* Of pods that do one thing and end. */}}
+{{- define "mixnn.hookResources" -}}
+requests: {cpu: 10m, memory: 32Mi, ephemeral-storage: 16Mi}
+limits: {cpu: "1", memory: 128Mi, ephemeral-storage: 64Mi}
+{{- end }}
