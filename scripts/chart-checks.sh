@@ -56,7 +56,7 @@ python3 "$checks/schemas.py" "$own/schemas" crds/*.yaml
 
 digest=example.org/mixnn@sha256:$(printf '0%.0s' {1..64})
 images=images.operator=$digest,images.layer=$digest,images.relay=$digest,images.designer=$digest
-everything=monitoring.serviceMonitor=true,monitoring.rules=true,monitoring.dashboard=true,monitoring.labels.release=x
+everything=relays.metrics=true,monitoring.podMonitor=true,monitoring.serviceMonitor=true,monitoring.rules=true,monitoring.dashboard=true,monitoring.labels.release=x
 everything+=,networkPolicy.monitoring.team=observability,uninstall.force=true,sharedPool.relays=6
 for variant in default everything "narrow rbac.clusterWide=false,networkPolicy.enabled=false,replicas=1"; do
     read -r name settings <<<"${variant/#everything/everything $everything}"

@@ -71,7 +71,9 @@ type Problem = (&'static str, String);
 async fn prepare(host: &MixNNHost, context: &Context) -> Result<(), Problem> {
     let namespace = host.namespace().unwrap_or_default();
     let operator = (context.settings.namespace.as_str(), labels::OPERATOR);
-    let wanted = host_objects(host, operator, context.settings.registration.registration_port);
+    let settings = &context.settings;
+    let port = settings.registration.registration_port;
+    let wanted = host_objects(host, operator, port, settings.pods.metrics_readers.as_ref());
     let key = format!("host/{namespace}");
     if context.is_applied(&key, hash_of(&(&host.spec, &host.metadata.uid))) {
         return Ok(());

@@ -30,3 +30,5 @@ pub const HOST_ROLE: &str = "mixnn-host";
 pub const OWNER_ROLE: &str = "mixnn-owner";
 /// Where pods listen.
 pub const POD_PORT: u16 = 7000;
+/// Where relays serve metrics, if the platform wants them.
+pub const METRICS_PORT: u16 = 9090;

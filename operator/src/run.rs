@@ -86,6 +86,7 @@ impl Operator {
                 .map(|ip| (settings.registration_host(), ip)),
             ca: cas.bundle(),
             audience: settings.registration.audience.clone(),
+            relay_metrics: settings.pods.metrics_readers.is_some(),
         };
         let context = Arc::new(Context::new(client, settings, metrics, key, pods));
         let ready = Arc::new(AtomicBool::new(false));

@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, ValueEnum};
 use mixnn_crds::{Amount, PodClass, PodResources, SuiteName};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -71,6 +72,9 @@ pub struct PodSettings {
     /// Seconds after which a pod on an unreachable node counts as lost and is removed by force.
     #[arg(long, env = "MIXNN_LOST_AFTER", default_value = "60", value_parser = seconds)]
     pub lost_after: Duration,
+    /// Labels of namespaces that may read relays' metrics, at port 9090 of new relays; none serves any if not given.
+    #[arg(long, env = "MIXNN_METRICS_READERS", value_name = "KEY=VALUE,..", value_parser = readers)]
+    pub metrics_readers: Option<BTreeMap<String, String>>,
 }
 
 /// The registration service.
@@ -146,6 +150,15 @@ impl Settings {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     text.parse().map(Duration::from_secs).map_err(|_| "give whole seconds".to_owned())
+}
+
+fn readers(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let label = |part: &str| {
+        let (key, value) = part.split_once('=').filter(|(key, _)| !key.is_empty())?;
+        Some((key.to_owned(), value.to_owned()))
+    };
+    let labels: Option<_> = text.split(',').map(label).collect();
+    labels.ok_or_else(|| "write labels as KEY=VALUE,KEY=VALUE".to_owned())
 }
 
 fn amount(text: &str) -> Result<Amount, String> {

@@ -37,17 +37,16 @@ fn model() -> MixNNModel {
     mixnn_crds::parse_str("model.yaml", MODEL).unwrap()
 }
 
+fn settings_args() -> Vec<String> {
+    let image = |name: &str| format!("--{name}-image=example.org/{name}@sha256:{}", "0".repeat(64));
+    ["mixnn-operator".to_owned()]
+        .into_iter()
+        .chain(["layer", "relay", "designer"].map(image))
+        .collect()
+}
+
 fn settings() -> Settings {
-    let image = |name: &str| format!("example.org/{name}@sha256:{}", "0".repeat(64));
-    Settings::parse_from([
-        "mixnn-operator",
-        "--layer-image",
-        &image("layer"),
-        "--relay-image",
-        &image("relay"),
-        "--designer-image",
-        &image("designer"),
-    ])
+    Settings::parse_from(settings_args())
 }
 
 fn host(more: Value) -> MixNNHost {
@@ -66,6 +65,7 @@ fn context() -> PodContext {
         alias: Some(("mixnn-operator.mixnn.svc".into(), "10.96.0.7".parse().unwrap())),
         ca: "-----BEGIN CERTIFICATE-----\n...\n".into(),
         audience: "mixnn.dev/registration".into(),
+        relay_metrics: false,
     }
 }
 
@@ -105,12 +105,53 @@ fn a_relay_with_everything_that_a_host_asks_for() {
 
 #[test]
 fn a_host_namespace() {
-    let made = host_objects(&host(json!({})), ("mixnn", "mixnn-operator"), 8443);
+    let made = host_objects(&host(json!({})), ("mixnn", "mixnn-operator"), 8443, None);
     insta::assert_yaml_snapshot!("host_account", made.account.unwrap());
     insta::assert_yaml_snapshot!("host_policy", made.policy);
     insta::assert_yaml_snapshot!("host_binding", made.binding);
     let own = host(json!({"serviceAccountName": "guests"}));
-    assert!(host_objects(&own, ("mixnn", "mixnn-operator"), 8443).account.is_none());
+    assert!(host_objects(&own, ("mixnn", "mixnn-operator"), 8443, None).account.is_none());
+}
+
+#[test]
+fn relays_serve_metrics_to_whom_the_platform_names_and_layer_pods_to_nobody() {
+    let wants = validate(&model(), &settings()).unwrap();
+    let ports = |role, class, relay_metrics| {
+        let context = PodContext { relay_metrics, ..context() };
+        let made = pod(&slot(role, class), &wants.pin, &host(json!({})), &context, String::new());
+        let container = made.unwrap().spec.unwrap().containers.remove(0);
+        let listens = container.env.unwrap().into_iter().find(|e| e.name == "MIXNN_METRICS_LISTEN");
+        let ports: Vec<_> = container
+            .ports
+            .unwrap()
+            .into_iter()
+            .map(|p| (p.container_port, p.name.unwrap()))
+            .collect();
+        (ports, listens.and_then(|e| e.value))
+    };
+    let cells = (7000, "cells".to_owned());
+    let metrics = (9090, "metrics".to_owned());
+    assert_eq!(ports(Role::Relay, "", false), (vec![cells.clone()], None));
+    assert_eq!(ports(Role::Layer, "gpu", true), (vec![cells.clone()], None));
+    let open = (vec![cells, metrics], Some("0.0.0.0:9090".to_owned()));
+    assert_eq!(ports(Role::Relay, "", true), open);
+
+    let settings = Settings::try_parse_from(
+        settings_args()
+            .into_iter()
+            .chain(["--metrics-readers".into(), "team=observability".into()]),
+    );
+    let readers = settings.unwrap().pods.metrics_readers;
+    let host = host(json!({}));
+    let walls = |readers| host_objects(&host, ("mixnn", "mixnn-operator"), 8443, readers).policy;
+    let mut open = walls(readers.as_ref());
+    let rule = open.spec.as_mut().unwrap().ingress.as_mut().unwrap().pop().unwrap();
+    assert_eq!(
+        serde_json::to_value(rule).unwrap(),
+        json!({"from": [{"namespaceSelector": {"matchLabels": {"team": "observability"}}}],
+            "ports": [{"port": 9090, "protocol": "TCP"}]})
+    );
+    assert_eq!(open, walls(None), "and nothing else opens");
 }
 
 #[test]

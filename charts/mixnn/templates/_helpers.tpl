@@ -19,6 +19,16 @@ app.kubernetes.io/name: {{ include "mixnn.name" . }}
 {{- required (printf "images.%s is empty: give it by digest, as registry/mixnn-%s@sha256:.." $name $name) (index (index . 0).Values.images $name) -}}
 {{- end }}
 
+{{/* Labels of the namespaces that read relays' metrics, as the operator takes them. */}}
+{{- define "mixnn.metricsReaders" -}}
+{{- $labels := list -}}
+{{- if not .Values.networkPolicy.monitoring }}{{ fail "relays.metrics: say who reads them, as networkPolicy.monitoring: {team: observability}" }}{{ end -}}
+{{- range $key, $value := .Values.networkPolicy.monitoring -}}
+{{- $labels = append $labels (printf "%s=%s" $key $value) -}}
+{{- end -}}
+{{- join "," $labels -}}
+{{- end }}
+
 {{- define "mixnn.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 65532

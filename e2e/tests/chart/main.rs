@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 /// Every feature on, so that all of it is rendered.
 const EVERYTHING: &str = "crds.enabled=false,monitoring.serviceMonitor=true,monitoring.rules=true,\
-    monitoring.dashboard=true,monitoring.labels.release=prometheus,networkPolicy.monitoring.team=observability,uninstall.force=true";
+    monitoring.dashboard=true,monitoring.podMonitor=true,relays.metrics=true,monitoring.labels.release=prometheus,networkPolicy.monitoring.team=observability,uninstall.force=true";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -82,6 +82,13 @@ fn it_passes_the_strict_lint() {
 
 #[test]
 fn it_refuses_what_it_does_not_know() {
+    let incomplete = [
+        ("relays.metrics=true", "say who reads them"),
+        ("monitoring.podMonitor=true", "set relays.metrics too"),
+    ];
+    for (setting, says) in incomplete {
+        refuses(&["--set", setting], says);
+    }
     let refusals = [
         ("replica=3", "'replica' not allowed"),
         ("images.layers=x", "'layers' not allowed"),
@@ -91,10 +98,14 @@ fn it_refuses_what_it_does_not_know() {
         ("images.layer=", "images.layer is empty"),
     ];
     for (setting, says) in refusals {
-        // Later settings win: the wrong one comes after helm()'s own.
-        let args = ["template", "mixnn", "charts/mixnn", "--set-string"];
-        let Some(output) = helm(&[&args[..], &[setting]].concat()) else { return };
-        let complaint = text(&output.stderr);
-        assert!(!output.status.success() && complaint.contains(says), "{setting}: {complaint}");
+        // It wins over helm()'s own, which is set by --set.
+        refuses(&["--set-string", setting], says);
     }
+}
+
+fn refuses(setting: &[&str; 2], says: &str) {
+    let args = ["template", "mixnn", "charts/mixnn"];
+    let Some(output) = helm(&[&args[..], setting].concat()) else { return };
+    let complaint = text(&output.stderr);
+    assert!(!output.status.success() && complaint.contains(says), "{setting:?}: {complaint}");
 }

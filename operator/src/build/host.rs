@@ -22,7 +22,7 @@ pub struct HostObjects {
     pub binding: RoleBinding,
     /// The pods' account, if the host names none of its own.
     pub account: Option<ServiceAccount>,
-    /// Only pods of MixNN reach the pods, and they reach only those and the operator.
+    /// Only pods of MixNN reach the pods, and they reach only those and the operator. Who reads metrics reaches those.
     pub policy: NetworkPolicy,
 }
 
@@ -31,6 +31,7 @@ pub fn host_objects(
     host: &MixNNHost,
     operator: (&str, &str),
     registration_port: u16,
+    metrics_readers: Option<&BTreeMap<String, String>>,
 ) -> HostObjects {
     let namespace = host.metadata.namespace.clone().unwrap_or_default();
     let metadata = ObjectMeta {
@@ -53,7 +54,7 @@ pub fn host_objects(
             operator,
         ),
         account: host.spec.service_account_name.is_none().then_some(account),
-        policy: policy(metadata, operator.0, registration_port),
+        policy: policy(metadata, operator.0, registration_port, metrics_readers),
     }
 }
 
@@ -121,7 +122,22 @@ pub(super) fn peers() -> NetworkPolicyPeer {
     }
 }
 
-fn policy(metadata: ObjectMeta, platform: &str, registration_port: u16) -> NetworkPolicy {
+/// Who reads metrics: pods of namespaces with the labels. Only relays listen at that port.
+fn reading(readers: &BTreeMap<String, String>) -> NetworkPolicyIngressRule {
+    let namespaces = LabelSelector { match_labels: Some(readers.clone()), match_expressions: None };
+    let peer = NetworkPolicyPeer { namespace_selector: Some(namespaces), ..Default::default() };
+    NetworkPolicyIngressRule {
+        from: Some(vec![peer]),
+        ports: Some(vec![port(labels::METRICS_PORT)]),
+    }
+}
+
+fn policy(
+    metadata: ObjectMeta,
+    platform: &str,
+    registration_port: u16,
+    metrics_readers: Option<&BTreeMap<String, String>>,
+) -> NetworkPolicy {
     let operator = NetworkPolicyPeer {
         namespace_selector: Some(with("kubernetes.io/metadata.name", platform)),
         pod_selector: Some(with("app.kubernetes.io/name", labels::OPERATOR)),
@@ -137,10 +153,12 @@ fn policy(metadata: ObjectMeta, platform: &str, registration_port: u16) -> Netwo
         }]),
         match_labels: None,
     };
+    let mut ingress = vec![NetworkPolicyIngressRule { from: Some(vec![peers()]), ports: cells() }];
+    ingress.extend(metrics_readers.map(reading));
     let spec = NetworkPolicySpec {
         pod_selector: Some(hosted),
         policy_types: Some(vec!["Ingress".into(), "Egress".into()]),
-        ingress: Some(vec![NetworkPolicyIngressRule { from: Some(vec![peers()]), ports: cells() }]),
+        ingress: Some(ingress),
         egress: Some(vec![
             NetworkPolicyEgressRule { to: Some(vec![peers()]), ports: cells() },
             NetworkPolicyEgressRule {

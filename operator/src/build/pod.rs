@@ -33,6 +33,8 @@ pub struct PodContext {
     pub ca: String,
     /// Audience of pods' tokens.
     pub audience: String,
+    /// Whether relays serve metrics.
+    pub relay_metrics: bool,
 }
 
 /// The pod of a slot. `seal` goes into its annotation. Nothing if the pin has not the slot's class.
@@ -52,10 +54,16 @@ pub fn pod(
     pod_labels.extend(mesh_off());
     pod_labels.insert(labels::POD.into(), role_name(slot.role).into());
     let mut env = node_env(pin.suite, context);
+    let mut ports = vec![port("cells", labels::POD_PORT)];
     let image = match slot.role {
         Role::Layer => &pin.layer_image,
         Role::Relay => {
             env.push(plain("MIXNN_LANE_MEMORY", lane_memory(class).to_string()));
+            if context.relay_metrics {
+                ports.push(port("metrics", labels::METRICS_PORT));
+                let listen = format!("0.0.0.0:{}", labels::METRICS_PORT);
+                env.push(plain("MIXNN_METRICS_LISTEN", listen));
+            }
             &pin.relay_image
         }
     };
@@ -77,7 +85,7 @@ pub fn pod(
         priority_class_name: spec.priority_class_name.clone(),
         tolerations: Some(tolerations(&spec.tolerations)),
         scheduling_gates: Some(vec![PodSchedulingGate { name: labels::GATE.into() }]),
-        containers: vec![container(image, class, env)],
+        containers: vec![Container { ports: Some(ports), ..container(image, class, env) }],
         ..bare_spec(context)
     };
     Some(Pod { metadata, spec: Some(spec), status: None })
@@ -165,6 +173,15 @@ fn lane_memory(class: &PodClass) -> i128 {
     (bytes >> 20) * 2 / 3
 }
 
+fn port(name: &str, port: u16) -> ContainerPort {
+    ContainerPort {
+        container_port: i32::from(port),
+        name: Some(name.into()),
+        protocol: Some("TCP".into()),
+        ..Default::default()
+    }
+}
+
 fn container(image: &str, class: &PodClass, env: Vec<EnvVar>) -> Container {
     let limits: BTreeMap<_, _> =
         class.resources.limits.iter().map(|(k, v)| (k.clone(), v.quantity())).collect();
@@ -173,12 +190,6 @@ fn container(image: &str, class: &PodClass, env: Vec<EnvVar>) -> Container {
         image: Some(image.to_owned()),
         image_pull_policy: Some("IfNotPresent".into()),
         env: Some(env),
-        ports: Some(vec![ContainerPort {
-            container_port: i32::from(labels::POD_PORT),
-            name: Some("cells".into()),
-            protocol: Some("TCP".into()),
-            ..Default::default()
-        }]),
         resources: Some(ResourceRequirements {
             requests: Some(limits.clone()),
             limits: Some(limits),
