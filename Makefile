@@ -61,7 +61,7 @@ bench-operator: build kube ## what 1,000 models ask of an operator and of the AP
 bench: build ## time training over relays beside one process, 15 minutes on a quiet machine; writes docs/performance.*
 	target/release/mixnn-bench --out docs/performance.json --picture docs/performance.svg --page docs/performance.md
 
-generate: ## write again what is generated: the CRDs in crds/, what the chart has of them, how it renders
+generate: ## write again what is generated: the CRDs, what the chart has of them, how it renders, its README, docs/crds.md, docs/metrics.md
 	MIXNN_GENERATE=1 cargo test --workspace --locked --test crd --test chart
 
 clean: ## remove what was built; libtorch stays in ~/.cache/mixnn

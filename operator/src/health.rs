@@ -38,15 +38,8 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, &'static str) {
 }
 
 async fn metrics(State(health): State<Health>) -> Response {
-    let mut text = String::new();
-    health.context.metrics.count_models(&health.context.world.records());
-    let encoded =
-        prometheus_client::encoding::text::encode(&mut text, &health.context.metrics.registry());
-    match encoded {
-        Ok(()) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(CONTENT_TYPE, kind)], text).into_response()
-        }
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
+    let metrics = &health.context.metrics;
+    metrics.count_models(&health.context.world.records());
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(CONTENT_TYPE, kind)], metrics.encode()).into_response()
 }

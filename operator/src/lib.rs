@@ -52,5 +52,6 @@ mod watch;
 mod world;
 
 pub use chores::Chore;
+pub use metrics::Metrics;
 pub use run::Operator;
 pub use settings::Settings;

@@ -1,7 +1,7 @@
 //! Figures of the operator, for Prometheus. None names a model, an owner or a host.
 
 use crate::record::{Phase, Record};
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -49,8 +49,15 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// All of them, to be encoded.
-    pub fn registry(&self) -> Registry {
+    /// All of them in Prometheus' text format. What has labels is there once it was counted.
+    pub fn encode(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = text::encode(&mut out, &self.registry());
+        out
+    }
+
+    fn registry(&self) -> Registry {
         let mut registry = Registry::with_prefix("mixnn_operator");
         registry.register(
             "reconciliations",

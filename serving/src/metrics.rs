@@ -53,7 +53,8 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn request(&self, protocol: &'static str, result: &'static str, took: Duration) {
+    /// Counts a request, by protocol (`rest`, `grpc`) and how it ended.
+    pub fn request(&self, protocol: &'static str, result: &'static str, took: Duration) {
         self.requests.get_or_create(&Outcome { protocol, result }).inc();
         self.took.observe(took.as_secs_f64());
     }

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod metrics;
+mod values;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -62,6 +65,23 @@ fn it_carries_the_crds_and_the_rights_of_the_operator() {
         let text = std::fs::read_to_string(root().join("operator/rbac").join(theirs)).unwrap();
         up_to_date(&files.join(ours), &text);
     }
+}
+
+#[test]
+fn its_readme_has_every_value() {
+    let chart = root().join("charts/mixnn");
+    let (begin, end) = ("<!-- values.yaml, by make generate -->\n", "<!-- end -->\n");
+    let readme = std::fs::read_to_string(chart.join("README.md")).unwrap();
+    let (before, rest) = readme.split_once(begin).unwrap();
+    let (_, after) = rest.split_once(end).unwrap();
+    let table = values::table(&std::fs::read_to_string(chart.join("values.yaml")).unwrap());
+    up_to_date(&chart.join("README.md"), &[before, begin, &table, end, after].concat());
+}
+
+#[test]
+fn every_metric_and_alert_is_in_the_docs() {
+    let rules = std::fs::read_to_string(root().join("charts/mixnn/files/rules.yaml")).unwrap();
+    up_to_date(&root().join("docs/metrics.md"), &metrics::page(&rules));
 }
 
 #[test]

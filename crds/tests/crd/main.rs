@@ -1,6 +1,8 @@
-//! The committed YAML is what the types give, and the examples are models.
+//! The committed YAML and the page of fields are what the types give, and the examples are models.
 
 #![allow(clippy::unwrap_used)]
+
+mod page;
 
 use mixnn_model::{DatasetSpec, Labels, SentenceTask, Shape};
 use std::path::{Path, PathBuf};
@@ -9,16 +11,22 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// `MIXNN_GENERATE=1` writes them instead (`make generate`).
+/// Compares a file with what it is to be; `MIXNN_GENERATE=1` writes it instead (`make generate`).
+fn up_to_date(name: &str, expected: &str) {
+    let path = root().join(name);
+    if std::env::var_os("MIXNN_GENERATE").is_some() {
+        std::fs::write(&path, expected).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == expected, "{name} is stale: run `make generate`");
+}
+
 #[test]
-fn the_generated_yaml_is_up_to_date() {
-    for (name, expected) in mixnn_crds::crd_yamls().unwrap() {
-        let path = root().join("crds").join(name);
-        if std::env::var_os("MIXNN_GENERATE").is_some() {
-            std::fs::write(&path, &expected).unwrap();
-        }
-        let found = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(found == expected, "crds/{name} is stale: run `make generate`");
+fn the_generated_files_are_up_to_date() {
+    let crds = mixnn_crds::crd_yamls().unwrap();
+    up_to_date("docs/crds.md", &page::page(&crds));
+    for (name, expected) in crds {
+        up_to_date(&format!("crds/{name}"), &expected);
         assert!(expected.len() < 262_144, "crds/{name} is too large for kubectl apply");
     }
 }
