@@ -25,6 +25,8 @@ pub struct Driven {
     pub lost: Vec<(Role, Loss)>,
     /// Hosts that altered pods, and what.
     pub altered: Vec<(String, String)>,
+    /// Why a pod has no node, or had none when all were taken back, if the scheduler said so.
+    pub unplaced: Option<String>,
 }
 
 /// Carries out steps until none is left.
@@ -54,6 +56,7 @@ pub async fn drive(
             );
             context.waits(&wants.workload, waits);
             return Ok(Driven {
+                unplaced: step.unplaced.or_else(|| written.record.did_not_fit.clone()),
                 record: written,
                 stand: step.stand,
                 wait: step.wait,
@@ -68,7 +71,7 @@ pub async fn drive(
         version: String::new(),
     });
     let wait = Some(Duration::from_secs(1));
-    Ok(Driven { record, stand: Stand::Admitting, wait, lost, altered })
+    Ok(Driven { record, stand: Stand::Admitting, wait, lost, altered, unplaced: None })
 }
 
 /// The next step, with its record written.

@@ -149,6 +149,9 @@ pub struct Record {
     /// Not to be tried before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
+    /// Why a pod had no node when all were taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub did_not_fit: Option<String>,
     /// Hosts that refused a pod, by namespace.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<String, Refusal>,

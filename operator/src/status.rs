@@ -63,18 +63,24 @@ pub fn accepted(driven: &Driven) -> Vec<Said> {
             (found(), scheduled(false, "Queued", text.into()))
         }
         Stand::Scheduling(placed, total) => {
-            let text = format!("{placed} of {total} pods have a node");
+            let text = format!("{placed} of {total} pods have a node{}", why(driven));
             (found(), scheduled(false, "Scheduling", text))
         }
         Stand::BackedOff(at) => {
             let text = format!(
-                "the pods did not all fit within spec.placement.timeout; tried again at {at:.0}"
+                "the pods did not all fit within spec.placement.timeout{}; tried again at {at:.0}",
+                why(driven)
             );
             (found(), scheduled(false, "Timeout", text))
         }
         Stand::Short(reason, text) => (found(), scheduled(false, reason, text.clone())),
     };
     vec![accepted, hosts, schedule, degraded(driven)]
+}
+
+/// What the scheduler says, to be added to a sentence.
+fn why(driven: &Driven) -> String {
+    driven.unplaced.as_ref().map_or_else(String::new, |why| format!(": {why}"))
 }
 
 fn degraded(driven: &Driven) -> Said {

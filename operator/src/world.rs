@@ -435,6 +435,8 @@ pub fn pod_view(pod: &Pod) -> PodView {
         .into_iter()
         .flatten()
         .any(|c| c.type_ == "DisruptionTarget" && c.status == "True");
+    let unplaced = conditions.into_iter().flatten().find(|c| c.type_ == "PodScheduled");
+    let unplaced = unplaced.filter(|c| c.reason.as_deref() == Some("Unschedulable"));
     let phase = status.and_then(|s| s.phase.as_deref());
     let deleting = pod.metadata.deletion_timestamp.as_ref().map(|t| t.0);
     let state = match phase {
@@ -449,6 +451,7 @@ pub fn pod_view(pod: &Pod) -> PodView {
         uid: pod.metadata.uid.clone().unwrap_or_default(),
         gated: gates.is_some_and(|g| g.iter().any(|g| g.name == labels::GATE)),
         node: spec.and_then(|s| s.node_name.clone()),
+        unplaced: unplaced.and_then(|c| c.message.clone()),
         state,
         seal: annotations.and_then(|a| a.get(labels::SEAL)).cloned(),
         deleting,

@@ -125,6 +125,7 @@ impl Table {
             uid,
             gated: true,
             node: None,
+            unplaced: None,
             state: PodState::Live,
             seal: None,
             deleting: None,
@@ -202,12 +203,15 @@ fn a_gang_that_does_not_fit_is_taken_back_whole_and_tried_again() {
     let mut table = Table::new(2, 1, 3);
     table.drive();
     table.pod_of(0).node = Some("node".into());
+    table.pod_of(1).unplaced = Some("3 Insufficient cpu".into());
     assert_eq!(table.drive(), Stand::Scheduling(1, 3));
+    assert!(table.step().unplaced.unwrap().contains("class standard: 3 Insufficient cpu"));
     table.now += SignedDuration::from_secs(901);
     let Stand::BackedOff(at) = table.drive() else { panic!("timeout") };
     assert!(table.record.slots.iter().all(|s| s.pod.is_empty()), "no part of it stays");
     assert!(at > table.now && table.record.attempts == 1);
     assert_eq!(table.drive(), Stand::BackedOff(at));
+    assert!(table.record.did_not_fit.as_ref().unwrap().contains("3 Insufficient cpu"));
     let since = table.record.waiting_since;
     table.now = at;
     assert_eq!(table.drive(), Stand::Scheduling(0, 3), "the same hosts again: nothing ran there");

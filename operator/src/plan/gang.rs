@@ -2,12 +2,14 @@
 
 use super::place::remember;
 use super::{Stand, Step, View, Wants, slots, until};
-use crate::record::{Phase, Record};
+use crate::record::{Phase, Record, Role};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// The first pause after a gang did not fit.
 const FIRST_PAUSE: u64 = 10;
+/// What is kept of the scheduler's words, in characters.
+const LONGEST_WHY: usize = 256;
 /// The longest pause.
 const LONGEST_PAUSE: u64 = 600;
 
@@ -59,9 +61,12 @@ pub fn advance(step: &mut Step, wants: &Wants, view: &View<'_>) -> Stand {
     if placed == total {
         record.phase = Phase::Running;
         record.attempts = 0;
+        record.did_not_fit = None;
         remember(record, view);
         return Stand::Running;
     }
+    let unplaced = pods.iter().find_map(|(id, p)| Some((*id, p.as_ref()?.unplaced.clone()?)));
+    step.unplaced = unplaced.map(|(id, why)| no_node(record, id, &why));
     match record.phase {
         Phase::Running => {
             remember(record, view);
@@ -80,12 +85,20 @@ pub fn advance(step: &mut Step, wants: &Wants, view: &View<'_>) -> Stand {
     }
 }
 
+fn no_node(record: &Record, id: u32, why: &str) -> String {
+    let slot = record.slots.iter().find(|s| s.id == id && s.role == Role::Layer);
+    let whose = slot.map_or("a relay".to_owned(), |s| format!("a layer of class {}", s.class));
+    let why: String = why.chars().take(LONGEST_WHY).collect();
+    format!("no node for {whose}: {why}")
+}
+
 /// Takes all pods back. What it waited so far counts: it goes before whoever came later.
 fn back_off(step: &mut Step, now: Timestamp) -> Stand {
     let record = &mut step.record;
     slots::vacate_all(record);
     record.phase = Phase::Admitting;
     record.attempts += 1;
+    record.did_not_fit = step.unplaced.take();
     let at = now + SignedDuration::from_secs(pause(record) as i64);
     record.not_before = Some(at);
     step.lift.clear();

@@ -52,6 +52,8 @@ pub struct PodView {
     pub gated: bool,
     /// The node that it was given.
     pub node: Option<String>,
+    /// Why the scheduler found no node for it, in its words.
+    pub unplaced: Option<String>,
     /// How it is.
     pub state: PodState,
     /// The seal in its annotation.
@@ -162,6 +164,8 @@ pub struct Step {
     pub stand: Stand,
     /// What was lost in this step: role and how.
     pub lost: Vec<(Role, Loss)>,
+    /// Why a pod has no node, if the scheduler said so.
+    pub unplaced: Option<String>,
 }
 
 /// The record of a workload that has none yet.
@@ -177,6 +181,7 @@ pub fn first_record(wants: &Wants, now: Timestamp) -> Record {
         waiting_since: now,
         attempts: 0,
         not_before: None,
+        did_not_fit: None,
         refused: BTreeMap::new(),
         replaced_layers: 0,
         replaced_relays: 0,
@@ -194,6 +199,7 @@ pub fn step(record: Record, wants: &Wants, view: &View<'_>) -> Step {
         wait: None,
         stand: Stand::Admitting,
         lost: Vec::new(),
+        unplaced: None,
     };
     step.stand = advance(&mut step, wants, view);
     step
@@ -266,6 +272,7 @@ fn resume(record: &mut Record, wants: &Wants, now: Timestamp) {
     record.waiting_since = now;
     record.attempts = 0;
     record.not_before = None;
+    record.did_not_fit = None;
     record.refused.clear();
 }
 
