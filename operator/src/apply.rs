@@ -84,7 +84,6 @@ pub async fn write(
     let version = old.map(|o| o.version.as_str());
     let failed = |source| ApplyError::Record { workload: record.workload.uid.clone(), source };
     let written = context.write_record(record, version).await.map_err(failed)?;
-    context.spaces_changed.notify_one();
     context.hosts_changed.notify_one();
     let let_go = old
         .iter()

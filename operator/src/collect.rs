@@ -10,12 +10,12 @@ use crate::plan::PodView;
 use crate::record::{Record, WorkloadRef};
 use crate::world::{Eyes, Versioned};
 use kube::api::DeleteParams;
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, ResourceExt};
 use mixnn_crds::MixNNModel;
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How soon to look again while something is left that could not be ended yet.
@@ -52,7 +52,10 @@ async fn collect(context: &Context, models: &Store<Guarded>) -> bool {
     let dead = dead_records(context, models);
     tracing::debug!(dead = dead.len(), "collecting");
     for record in dead {
-        left |= failed(end_record(context, &record).await);
+        if failed(end_record(context, &record).await) {
+            context.doubts.add(&record.workload.uid);
+            left = true;
+        }
     }
     for (namespace, name, pod) in context.world.orphans() {
         left |= failed(end_pod(context, &namespace, &name, &pod).await);
@@ -113,13 +116,58 @@ async fn lives(context: &Context, workload: &WorkloadRef) -> Result<bool, ApplyE
     Ok(found.is_some_and(|model| model.uid().as_deref() == Some(&workload.uid)))
 }
 
+/// Of the records that are in doubt, those without a model.
 fn dead_records(context: &Context, models: &Store<Guarded>) -> Vec<Arc<Record>> {
-    let living: HashSet<String> = models.state().iter().filter_map(|m| m.uid()).collect();
+    let lives = |workload: &WorkloadRef| {
+        let model = models.get(&ObjectRef::new(&workload.name).within(&workload.namespace));
+        model.is_some_and(|model| model.uid().as_ref() == Some(&workload.uid))
+    };
     let dead = |r: &Arc<Record>| {
         let shared = r.workload.is_shared() && context.settings.shared_relays > 0;
-        !shared && !living.contains(&r.workload.uid)
+        !shared && !lives(&r.workload)
     };
-    context.world.records().into_iter().filter(dead).collect()
+    let record = |uid: String| context.world.record_of(&uid).map(|v| v.record);
+    match context.doubts.take() {
+        Doubtful::All => context.world.records().into_iter().filter(dead).collect(),
+        Doubtful::These(uids) => uids.into_iter().filter_map(record).filter(dead).collect(),
+    }
+}
+
+/// Records whose models may be gone: only those are looked at.
+#[derive(Default)]
+pub struct Doubts(Mutex<Doubtful>);
+
+enum Doubtful {
+    All,
+    These(HashSet<String>),
+}
+
+impl Default for Doubtful {
+    fn default() -> Self {
+        Self::These(HashSet::new())
+    }
+}
+
+impl Doubts {
+    fn lock(&self) -> MutexGuard<'_, Doubtful> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more.
+    pub fn add(&self, uid: &str) {
+        if let Doubtful::These(uids) = &mut *self.lock() {
+            uids.insert(uid.to_owned());
+        }
+    }
+
+    /// All that there are.
+    pub fn add_all(&self) {
+        *self.lock() = Doubtful::All;
+    }
+
+    fn take(&self) -> Doubtful {
+        std::mem::take(&mut *self.lock())
+    }
 }
 
 /// Ends a record's pods, then the record: should this operator die before, the next one finds it again.
@@ -145,7 +193,8 @@ async fn end_record(context: &Context, record: &Record) -> Result<(), ApplyError
 fn forget(context: &Context, workload: &WorkloadRef) {
     tracing::info!(model = %workload.name, namespace = %workload.namespace, "a model was deleted; its pods are ended");
     context.waits(workload, false);
-    context.forget_applied(&workload.uid);
+    context.applied.forget(&workload.uid);
+    context.looks.forget(&workload.uid);
     context.hosts_changed.notify_one();
     context.wake_waiting();
 }

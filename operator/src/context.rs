@@ -1,18 +1,21 @@
 //! What every part of the operator shares.
 
+use crate::applied::Applied;
 use crate::build::PodContext;
+use crate::collect::Doubts;
 use crate::keys::OperatorKey;
 use crate::labels;
 use crate::metrics::Metrics;
 use crate::record::{Record, WorkloadRef};
 use crate::settings::Settings;
 use crate::stranded::Looks;
+use crate::told::Told;
 use crate::world::{Versioned, World};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, Client};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -32,18 +35,22 @@ pub struct Context {
     pub metrics: Metrics,
     /// Held while hosts are given out, so that none is given out twice.
     pub placing: tokio::sync::Mutex<()>,
-    /// Workloads that wait for something of others: a host, or their turn.
+    /// Workloads that wait for room on a host. Whose turn it is, the world knows.
     waiting: Mutex<HashSet<WorkloadRef>>,
     /// Where work for a workload is announced. Nobody listens where this replica does not lead.
     work: Mutex<Option<UnboundedSender<WorkloadRef>>>,
-    /// What was applied last for a workload, as a hash: nothing is sent twice.
-    applied: Mutex<HashMap<String, u64>>,
+    /// What was applied last: nothing is sent twice.
+    pub applied: Applied,
+    /// What was said last of each model.
+    pub told: Told,
     /// Which designers have been looked at.
     pub looks: Looks,
     /// Announced when the namespaces with pods may have changed.
     pub spaces_changed: tokio::sync::Notify,
     /// Announced when there may be orphans.
     pub orphans: tokio::sync::Notify,
+    /// Records whose models may be gone.
+    pub doubts: Doubts,
     /// Announced with a host's namespace when its use changed.
     pub hosts_changed: tokio::sync::Notify,
 }
@@ -67,10 +74,12 @@ impl Context {
             placing: tokio::sync::Mutex::new(()),
             waiting: Mutex::default(),
             work: Mutex::default(),
-            applied: Mutex::default(),
+            applied: Applied::default(),
+            told: Told::default(),
             looks: Looks::default(),
             spaces_changed: tokio::sync::Notify::new(),
             orphans: tokio::sync::Notify::new(),
+            doubts: Doubts::default(),
             hosts_changed: tokio::sync::Notify::new(),
         }
     }
@@ -92,7 +101,7 @@ impl Context {
         }
     }
 
-    /// A workload waits for others.
+    /// A workload waits for room on a host.
     pub fn waits(&self, workload: &WorkloadRef, waits: bool) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waits {
@@ -102,7 +111,7 @@ impl Context {
         }
     }
 
-    /// Something became free: all that wait look again.
+    /// Room became free: all that wait for some look again.
     pub fn wake_waiting(&self) {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
         waiting.into_iter().for_each(|workload| self.wake(workload));
@@ -113,30 +122,26 @@ impl Context {
         self.world.records().iter().for_each(|record| self.wake(record.workload.clone()));
     }
 
-    /// Whether this was applied last under this key.
-    pub fn is_applied(&self, key: &str, hash: u64) -> bool {
-        self.applied.lock().unwrap_or_else(PoisonError::into_inner).get(key) == Some(&hash)
+    /// A record was read, written, or is gone. Whoever is concerned looks again. Gives whether it changed.
+    pub fn keep(&self, uid: &str, record: Option<Versioned>) -> bool {
+        let effects = self.world.record(uid, record);
+        effects.wake.into_iter().for_each(|workload| self.wake(workload));
+        if effects.spaces {
+            self.spaces_changed.notify_one();
+        }
+        effects.changed
     }
 
-    /// This was applied under this key.
-    pub fn set_applied(&self, key: &str, hash: Option<u64>) {
-        let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-        match hash {
-            Some(hash) => applied.insert(key.to_owned(), hash),
-            None => applied.remove(key),
-        };
+    /// The model of this record may be gone.
+    pub fn doubt(&self, uid: &str) {
+        self.doubts.add(uid);
+        self.orphans.notify_one();
     }
 
-    /// Whether anything was applied under this key.
-    pub fn has_applied(&self, key: &str) -> bool {
-        self.applied.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
-    }
-
-    /// Whatever was applied for this workload is to be applied again.
-    pub fn forget_applied(&self, workload: &str) {
-        let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-        applied.retain(|key, _| key.split('/').next() != Some(workload));
-        self.looks.changed(workload);
+    /// The model of any record may be gone.
+    pub fn doubt_all(&self) {
+        self.doubts.add_all();
+        self.orphans.notify_one();
     }
 
     /// ConfigMaps of the platform's namespace.
@@ -171,11 +176,11 @@ impl Context {
         let written = written?;
         if version.is_none() {
             // The model may have been deleted while its first record was under way.
-            self.orphans.notify_one();
+            self.doubt(&record.workload.uid);
         }
         let version = written.metadata.resource_version.unwrap_or_default();
         let versioned = Versioned { record: Arc::new(record.clone()), version };
-        self.world.record(&record.workload.uid, Some(versioned.clone()));
+        self.keep(&record.workload.uid, Some(versioned.clone()));
         Ok(versioned)
     }
 
@@ -186,7 +191,7 @@ impl Context {
     pub async fn refresh_record(&self, uid: &str) -> Result<(), kube::Error> {
         let name = format!("run-{uid}");
         let found = self.maps().get_opt(&name).await?;
-        self.world.record(uid, found.as_ref().and_then(read_record));
+        self.keep(uid, found.as_ref().and_then(read_record));
         Ok(())
     }
 
@@ -199,7 +204,7 @@ impl Context {
         let params = DeleteParams { preconditions: Some(only), ..DeleteParams::background() };
         let deleted = self.maps().delete(&record.workload.record_name(), &params).await;
         gone(deleted.map(drop))?;
-        self.world.record(&record.workload.uid, None);
+        self.keep(&record.workload.uid, None);
         Ok(())
     }
 }

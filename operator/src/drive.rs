@@ -2,8 +2,8 @@
 
 use crate::apply::{self, ApplyError, MUTATED, Made, mutates};
 use crate::context::Context;
-use crate::plan::{Loss, Stand, Step, View, Wants, first_record, may_lift, step};
-use crate::record::{Record, Refusal, Role};
+use crate::plan::{Loss, Stand, Step, View, Wants, first_record, step};
+use crate::record::{Phase, Record, Refusal, Role};
 use crate::world::{Eyes, Versioned, now};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::jiff::SignedDuration;
@@ -50,10 +50,8 @@ pub async fn drive(
         } else if !step.lift.is_empty() {
             apply::lift(context, &step).await?;
         } else {
-            let waits = matches!(
-                step.stand,
-                Stand::NoHosts(..) | Stand::Refused(..) | Stand::Queued | Stand::Short(..)
-            );
+            let waits =
+                matches!(step.stand, Stand::NoHosts(..) | Stand::Refused(..) | Stand::Short(..));
             context.waits(&wants.workload, waits);
             return Ok(Driven {
                 unplaced: step.unplaced.or_else(|| written.record.did_not_fit.clone()),
@@ -82,14 +80,25 @@ async fn decide(
 ) -> Result<(Step, Versioned), ApplyError> {
     let old = context.world.record_of(&wants.workload.uid);
     let next = plan(context, wants, selector, old.as_ref());
-    if let Some(old) = old.filter(|old| *old.record == next.record) {
-        return Ok((next, old));
+    if let Some(old) = old.as_ref().filter(|old| *old.record == next.record) {
+        return Ok((next, old.clone()));
+    }
+    if !takes(old.as_ref().map(|old| &*old.record), &next.record) {
+        return write(context, old.as_ref(), next).await;
     }
     // What others have been given may have changed while this one waited for its turn.
     let _turn = context.placing.lock().await;
     let old = context.world.record_of(&wants.workload.uid);
     let next = plan(context, wants, selector, old.as_ref());
-    let written = apply::write(context, old.as_ref(), &next.record).await?;
+    write(context, old.as_ref(), next).await
+}
+
+async fn write(
+    context: &Context,
+    old: Option<&Versioned>,
+    next: Step,
+) -> Result<(Step, Versioned), ApplyError> {
+    let written = apply::write(context, old, &next.record).await?;
     if old.is_some_and(|old| frees(&old.record, &next.record)) {
         context.wake_waiting();
     }
@@ -105,17 +114,27 @@ fn plan(
     let now = now();
     let hosts = context.world.hosts_for(&wants.workload, selector);
     let record = old.map_or_else(|| first_record(wants, now), |old| (*old.record).clone());
-    let others = context.world.records();
-    let may_lift = may_lift(&record, others.iter().map(AsRef::as_ref), now);
+    let may_lift = context.world.may_lift(&record, now);
     let seen = Eyes { world: &context.world, key: &context.key };
     let view = View { now, seen: &seen, hosts: &hosts, may_lift };
     step(record, wants, &view)
 }
 
-/// Whether others may get now what they wait for.
+fn pods(record: &Record) -> usize {
+    record.slots.iter().filter(|s| !s.pod.is_empty() && !s.finished).count()
+}
+
+/// Whether there is room now that others may wait for.
 fn frees(old: &Record, new: &Record) -> bool {
-    let pods = |r: &Record| r.slots.iter().filter(|s| !s.pod.is_empty() && !s.finished).count();
-    old.phase != new.phase || pods(new) < pods(old)
+    pods(new) < pods(old)
+}
+
+/// Whether something is taken that others might take as well: room on hosts, or the turn to open gates.
+fn takes(old: Option<&Record>, new: &Record) -> bool {
+    let lifts = |r: &Record| matches!(r.phase, Phase::Lifted { .. });
+    let had = |host: &str, pod: &str| old.is_some_and(|old| old.slot_of(host, pod).is_some());
+    let places = new.slots.iter().any(|s| !s.pod.is_empty() && !had(&s.host, &s.pod));
+    places || (lifts(new) && !old.is_some_and(lifts))
 }
 
 /// The record with what the API server said.

@@ -65,6 +65,11 @@ fn ready(host: &MixNNHost) -> Said {
     Said { type_: condition::READY, status, reason: reason.into(), message: message.into() }
 }
 
+/// Under which what is applied for a host is remembered.
+pub fn applied_key(namespace: &str) -> String {
+    format!("host/{namespace}")
+}
+
 type Problem = (&'static str, String);
 
 /// Account, walls and rights, before any pod.
@@ -74,8 +79,8 @@ async fn prepare(host: &MixNNHost, context: &Context) -> Result<(), Problem> {
     let settings = &context.settings;
     let port = settings.registration.registration_port;
     let wanted = host_objects(host, operator, port, settings.pods.metrics_readers.as_ref());
-    let key = format!("host/{namespace}");
-    if context.is_applied(&key, hash_of(&(&host.spec, &host.metadata.uid))) {
+    let (key, hash) = (applied_key(&namespace), hash_of(&(&host.spec, &host.metadata.uid)));
+    if context.applied.is(&key, "all", hash) {
         return Ok(());
     }
     let problem = |error| problem(&error, &namespace);
@@ -85,7 +90,7 @@ async fn prepare(host: &MixNNHost, context: &Context) -> Result<(), Problem> {
     }
     objects::apply_soon(context, &namespace, &wanted.policy).await.map_err(problem)?;
     context.world.host_ready(&namespace);
-    context.set_applied(&key, Some(hash_of(&(&host.spec, &host.metadata.uid))));
+    context.applied.set(&key, "all", hash);
     context.spaces_changed.notify_one();
     context.wake_waiting();
     Ok(())

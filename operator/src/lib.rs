@@ -8,6 +8,8 @@
 //! | module | does |
 //! | --- | --- |
 //! | `watch`, `world` | what was seen, kept small |
+//! | `books` | what follows from all records, so that nobody reads them all |
+//! | `applied`, `told` | what was sent last, so that nothing is sent twice |
 //! | `validate` | a model to what is wanted; pure |
 //! | [`plan`] | what is next, from record, wants and world; pure |
 //! | [`build`] | objects; pure |
@@ -28,7 +30,9 @@ pub mod record;
 pub mod run;
 pub mod settings;
 
+mod applied;
 mod apply;
+mod books;
 mod ca;
 mod chores;
 mod collect;
@@ -47,6 +51,7 @@ mod requests;
 mod secrets;
 mod status;
 mod stranded;
+mod told;
 pub mod validate;
 mod watch;
 mod world;

@@ -12,10 +12,12 @@ use crate::objects::{self, Namespaced, hash_of};
 use crate::plan::{Seen, Stand, Wants};
 use crate::record::{Role, WorkloadRef};
 use crate::registration::directory_of;
+use crate::status::News;
 use crate::validate::{Invalid, validate, workload};
 use crate::world::{Eyes, now};
 use crate::{status, stranded};
 use k8s_openapi::api::rbac::v1::RoleBinding;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
@@ -34,6 +36,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 
 /// Remembered where nothing is to be applied.
 const NOTHING: u64 = 0;
+/// Remembered once all that a designer needs was applied.
+const DESIGNER: &str = "designer";
 
 /// A model as the controller watches it: one that cannot be read stops nothing.
 pub type Guarded = DeserializeGuard<MixNNModel>;
@@ -130,6 +134,7 @@ async fn reconcile_model(model: &MixNNModel, models: &Models) -> Result<Action, 
         Ok(wants) => wants,
         Err(invalid) => return reject(model, &invalid, models).await,
     };
+    let old = context.told.newest(model);
     let driven = drive(context, &wants, model.spec.placement.host_selector.as_ref()).await?;
     for (role, loss) in &driven.lost {
         Metrics::count(&context.metrics.lost, loss.text());
@@ -139,13 +144,13 @@ async fn reconcile_model(model: &MixNNModel, models: &Models) -> Result<Action, 
     }
     let directory = directory_of(context, &wants.workload, model.spec.relays.shared);
     let look = owner_objects(model, &wants, &driven, &directory, context).await?;
-    let status = describe(model, &wants, &driven, context);
-    write_status(model, status, models).await?;
+    let status = describe(model, &old, &wants, &driven, context);
+    let untold = write_status(model, &old, status, models).await?;
     if let Err(error) = serve(model, &wants, context).await {
         publish(models, model, EventType::Warning, "ServingBlocked", error.to_string()).await;
         return Err(error);
     }
-    let wait = [driven.wait, look].into_iter().flatten().min();
+    let wait = [driven.wait, look, untold].into_iter().flatten().min();
     Ok(wait.map_or_else(Action::await_change, Action::requeue))
 }
 
@@ -156,13 +161,15 @@ async fn reject(
     models: &Models,
 ) -> Result<Action, ReconcileError> {
     let said = status::rejected(invalid);
-    let status = status::status(&said, model.status.as_ref(), model.metadata.generation, now());
-    write_status(model, status, models).await?;
-    Ok(Action::await_change())
+    let old = models.context.told.newest(model);
+    let status = status::status(&said, &old.conditions, model.metadata.generation, now());
+    let untold = write_status(model, &old, status, models).await?;
+    Ok(untold.map_or_else(Action::await_change, Action::requeue))
 }
 
 fn describe(
     model: &MixNNModel,
+    old: &MixNNModelStatus,
     wants: &Wants,
     driven: &Driven,
     context: &Context,
@@ -184,15 +191,10 @@ fn describe(
         wanted_relays = context.settings.shared_relays;
         relays = context.world.registrations(WorkloadRef::SHARED).len() as u32;
         relay_nodes = relays;
-        models_in_pool = context
-            .world
-            .records()
-            .iter()
-            .filter(|r| !r.workload.is_shared() && !r.suspended)
-            .count() as u32;
+        models_in_pool = context.world.company().max(1) as u32;
     }
     let said = status::accepted(driven);
-    let mut status = status::status(&said, model.status.as_ref(), model.metadata.generation, now());
+    let mut status = status::status(&said, &old.conditions, model.metadata.generation, now());
     let wanted_layers = wants.layers.values().sum();
     status.layers = Some(status::counted(record, Role::Layer, wanted_layers, layers, layer_nodes));
     status.relays = Some(status::counted(record, Role::Relay, wanted_relays, relays, relay_nodes));
@@ -200,15 +202,26 @@ fn describe(
     status
 }
 
-/// Writes status if it says something new, and tells changes of conditions as events.
+/// Writes status if it says something new, and tells changes of conditions as events. Gives when to look again if
+/// what is new is not worth a write yet.
 async fn write_status(
     model: &MixNNModel,
+    old: &MixNNModelStatus,
     status: MixNNModelStatus,
     models: &Models,
-) -> Result<(), ReconcileError> {
-    let old = model.status.clone().unwrap_or_default();
-    if status::same(&old, &status) {
-        return Ok(());
+) -> Result<Option<Duration>, ReconcileError> {
+    let told = &models.context.told;
+    match status::news(old, &status) {
+        News::None => {
+            told.settled(model);
+            return Ok(None);
+        }
+        News::Numbers => {
+            if let Some(pause) = told.pause(model, Instant::now()) {
+                return Ok(Some(pause));
+            }
+        }
+        News::Else => {}
     }
     let (namespace, name) = (model.namespace().unwrap_or_default(), model.name_any());
     let api: Api<MixNNModel> = Api::namespaced(models.context.client.clone(), &namespace);
@@ -219,9 +232,9 @@ async fn write_status(
     let written =
         api.patch_status(&name, &PatchParams::apply(labels::OPERATOR), &Patch::Apply(patch)).await;
     match written {
-        Ok(_) => {}
+        Ok(written) => told.put(&written),
         // It was deleted, or made anew, meanwhile.
-        Err(kube::Error::Api(s)) if s.is_not_found() || s.is_conflict() => return Ok(()),
+        Err(kube::Error::Api(s)) if s.is_not_found() || s.is_conflict() => return Ok(None),
         Err(source) => return Err(ReconcileError::Status { namespace, name, source }),
     }
     for now in &status.conditions {
@@ -236,7 +249,7 @@ async fn write_status(
             publish(models, model, kind, &now.reason, now.message.clone()).await;
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Events are for people: one that cannot be written stops nothing.
@@ -272,7 +285,7 @@ async fn owner_objects(
     // The designer starts before the pods do: it has claims ready when they register.
     let nothing = matches!(driven.stand, Stand::NoHosts(..) | Stand::Refused(..));
     let started = record.slots.iter().any(|s| s.uid.is_some());
-    if nothing && !started && !context.has_applied(&wants.workload.uid) {
+    if nothing && !started && !context.applied.has(&wants.workload.uid, DESIGNER) {
         return Ok(None);
     }
     let designer =
@@ -282,10 +295,7 @@ async fn owner_objects(
     let namespace = model.namespace().unwrap_or_default();
     let owner = Owner { context, namespace: &namespace, key: &wants.workload.uid };
     let operator = (context.settings.namespace.as_str(), labels::OPERATOR);
-    let mut metadata = wanted.account.metadata.clone();
-    metadata.name = Some(labels::OPERATOR.into());
-    metadata.owner_references = None;
-    owner.bound(&binding(metadata, labels::OWNER_ROLE, operator)).await?;
+    owner.bound(&owner_binding(&namespace, operator)).await?;
     owner.once("account", &wanted.account).await?;
     owner.once("role", &wanted.role).await?;
     owner.once("role-binding", &wanted.binding).await?;
@@ -294,7 +304,7 @@ async fn owner_objects(
         owner.once(&format!("nodes-{i}"), map).await?;
     }
     owner.once("stateful-set", &wanted.stateful_set).await?;
-    context.set_applied(&wants.workload.uid, Some(1));
+    context.applied.set(&wants.workload.uid, DESIGNER, 1);
     let what = || "room for a designer".to_owned();
     stranded::release(context, &wants.workload.uid, &namespace, &designer_name(model))
         .await
@@ -306,7 +316,7 @@ async fn serve(model: &MixNNModel, wants: &Wants, context: &Context) -> Result<(
     let serving = serving_objects(model);
     // A spec that never changed never asked for it.
     let never = serving.is_none() && model.metadata.generation == Some(1);
-    if never || !context.has_applied(&wants.workload.uid) {
+    if never || !context.applied.has(&wants.workload.uid, DESIGNER) {
         return Ok(());
     }
     let namespace = model.namespace().unwrap_or_default();
@@ -316,6 +326,22 @@ async fn serve(model: &MixNNModel, wants: &Wants, context: &Context) -> Result<(
     owner.once_or_never("serving-policy", model, policy.as_ref()).await
 }
 
+/// Under which the operator's rights in a namespace are remembered.
+fn rights_key(namespace: &str) -> String {
+    format!("rights/{namespace}")
+}
+
+/// Binds the operator's rights where there are models.
+fn owner_binding(namespace: &str, operator: (&str, &str)) -> RoleBinding {
+    let metadata = ObjectMeta {
+        name: Some(labels::OPERATOR.into()),
+        namespace: Some(namespace.to_owned()),
+        labels: Some([(labels::MANAGED_BY.to_owned(), labels::OPERATOR.to_owned())].into()),
+        ..ObjectMeta::default()
+    };
+    binding(metadata, labels::OWNER_ROLE, operator)
+}
+
 struct Owner<'a> {
     context: &'a Context,
     namespace: &'a str,
@@ -323,28 +349,26 @@ struct Owner<'a> {
 }
 
 impl Owner<'_> {
-    /// The operator's rights here, if they are not what they were.
+    /// The operator's rights here, if they are not what they were: the same for all models of a namespace.
     async fn bound(&self, binding: &RoleBinding) -> Result<(), ReconcileError> {
-        let key = format!("{}/binding", self.key);
-        let hash = hash_of(binding);
-        if !self.context.is_applied(&key, hash) {
+        let (key, hash) = (rights_key(self.namespace), hash_of(binding));
+        if !self.context.applied.is(&key, "all", hash) {
             let bound = objects::bind(self.context, self.namespace, binding).await;
             bound.map_err(|source| self.failed("the operator's rights", source))?;
-            self.context.set_applied(&key, Some(hash));
+            self.context.applied.set(&key, "all", hash);
         }
         Ok(())
     }
 
     /// Applies an object if it is not what was applied last.
     async fn once<K: Namespaced>(&self, what: &str, object: &K) -> Result<(), ReconcileError> {
-        let key = format!("{}/{what}", self.key);
         let hash = hash_of(object);
-        if self.context.is_applied(&key, hash) {
+        if self.context.applied.is(self.key, what, hash) {
             return Ok(());
         }
         let applied = objects::apply_soon(self.context, self.namespace, object).await;
         applied.map_err(|source| self.failed(what, source))?;
-        self.context.set_applied(&key, Some(hash));
+        self.context.applied.set(self.key, what, hash);
         Ok(())
     }
 
@@ -355,8 +379,7 @@ impl Owner<'_> {
         model: &MixNNModel,
         object: Option<&K>,
     ) -> Result<(), ReconcileError> {
-        let key = format!("{}/{what}", self.key);
-        if self.context.is_applied(&key, object.map_or(NOTHING, hash_of)) {
+        if self.context.applied.is(self.key, what, object.map_or(NOTHING, hash_of)) {
             return Ok(());
         }
         let api: Api<K> = Api::namespaced(self.context.client.clone(), self.namespace);
@@ -377,11 +400,15 @@ impl Owner<'_> {
             let deleted = api.delete(&name, &params).await.map(drop);
             crate::context::gone(deleted).map_err(|source| self.failed(what, source))?;
         }
-        self.context.set_applied(&key, Some(NOTHING));
+        self.context.applied.set(self.key, what, NOTHING);
         Ok(())
     }
 
     fn failed(&self, what: &str, source: kube::Error) -> ReconcileError {
+        if matches!(&source, kube::Error::Api(status) if status.is_forbidden()) {
+            // Somebody may have taken the operator's rights away.
+            self.context.applied.forget(&rights_key(self.namespace));
+        }
         ReconcileError::Owner {
             what: what.to_owned(),
             namespace: self.namespace.to_owned(),
@@ -392,8 +419,7 @@ impl Owner<'_> {
 
 /// What was applied for a model's designer is to be applied again: somebody changed or removed it.
 pub fn forget_applied(context: &Context, model: &MixNNModel) {
-    let uid = model.uid().unwrap_or_default();
-    context.forget_applied(&uid);
+    context.applied.forget(&model.uid().unwrap_or_default());
     tracing::debug!(designer = designer_name(model), "what belongs to a designer was changed");
     context.wake(workload(model));
 }

@@ -17,7 +17,6 @@ use futures::StreamExt;
 use k8s_controller::LeaderElection;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::api::PartialObjectMeta;
 use kube::client::ClientBuilder;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Config, Controller};
@@ -31,9 +30,13 @@ use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
+
+/// How soon after a change, and how often at most, it is said of hosts how much of them is used.
+const SOON: Duration = Duration::from_millis(500);
+const SELDOM: Duration = Duration::from_secs(5);
 
 /// A running operator.
 pub struct Operator {
@@ -216,6 +219,17 @@ async fn rotate(
 /// Ends its tasks with it.
 struct Tasks(Vec<tokio::task::JoinHandle<()>>);
 
+impl Tasks {
+    /// Returns once one of them has ended.
+    async fn ended(&mut self) {
+        let (ended, at, _) = futures::future::select_all(&mut self.0).await;
+        self.0.swap_remove(at);
+        if let Err(error) = ended {
+            tracing::error!(%error, "what only a leader does has ended");
+        }
+    }
+}
+
 impl Drop for Tasks {
     fn drop(&mut self) {
         self.0.iter().for_each(tokio::task::JoinHandle::abort);
@@ -237,8 +251,12 @@ async fn lead(context: Arc<Context>) {
     tasks.0.push(tokio::spawn(collect::run(context.clone(), models)));
     tasks.0.push(tokio::spawn(pool::run(context.clone(), pool)));
     tasks.0.push(tokio::spawn(designers(context.clone(), store)));
-    context.orphans.notify_one();
-    futures::future::join(controller, hosts).await;
+    context.doubt_all();
+    // Tasks of their own: in one with the Lease's renewal, whatever is always ready would be polled first, and a
+    // busy operator would lose its Lease.
+    let mut controllers = Tasks(vec![tokio::spawn(controller), tokio::spawn(hosts)]);
+    controllers.ended().await;
+    drop(tasks);
 }
 
 /// Changes with the object's spec, labels and identity, and not with its status.
@@ -275,11 +293,17 @@ fn models(
     let (reader, writer) = kube::runtime::reflector::store();
     let stream = kube::runtime::reflector(writer, watcher(api, watcher::Config::default()))
         .default_backoff()
-        .inspect(move |event| {
-            if matches!(event, Ok(watcher::Event::Delete(_) | watcher::Event::InitDone)) {
-                all.fetch_or(matches!(event, Ok(watcher::Event::InitDone)), Ordering::SeqCst);
-                gone.orphans.notify_one();
+        .inspect(move |event| match event {
+            Ok(watcher::Event::Delete(model)) => {
+                let uid = model.uid().unwrap_or_default();
+                gone.told.forget(&uid);
+                gone.doubt(&uid);
             }
+            Ok(watcher::Event::InitDone) => {
+                all.store(true, Ordering::SeqCst);
+                gone.doubt_all();
+            }
+            _ => {}
         })
         .touched_objects()
         .predicate_filter(spec_of, PredicateConfig::default());
@@ -303,12 +327,13 @@ async fn hosts(context: Arc<Context>) {
         .default_backoff()
         .touched_objects()
         .predicate_filter(spec_of, PredicateConfig::default());
-    let used = context.clone();
-    let used = futures::stream::unfold(used, |context| async move {
+    let used = (context.clone(), None::<Instant>);
+    let used = futures::stream::unfold(used, |(context, last)| async move {
         context.hosts_changed.notified().await;
-        // Use changes pod by pod: once for many is enough.
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        Some(((), context))
+        // Use changes pod by pod: once for many is enough, and seldom while it goes on.
+        let rest = last.map_or(Duration::ZERO, |last| SELDOM.saturating_sub(last.elapsed()));
+        tokio::time::sleep(rest.max(SOON)).await;
+        Some(((), (context, Some(Instant::now()))))
     });
     Controller::for_stream(stream, reader)
         .reconcile_all_on(used)
@@ -319,7 +344,7 @@ async fn hosts(context: Arc<Context>) {
 
 /// What belongs to designers is put right when somebody changes it.
 async fn designers(context: Arc<Context>, models: ModelStore) {
-    let api: Api<PartialObjectMeta<StatefulSet>> = Api::all(context.client.clone());
+    let api: Api<StatefulSet> = Api::all(context.client.clone());
     let config = watcher::Config::default().labels(labels::MODEL);
     let stream = watcher(api, config).default_backoff();
     futures::pin_mut!(stream);
@@ -332,8 +357,9 @@ async fn designers(context: Arc<Context>, models: ModelStore) {
             }
             // Its status may tell of a pod that is not ready any more.
             Ok(watcher::Event::Apply(set) | watcher::Event::InitApply(set)) => {
-                if let Some(model) = model_of(&set, &models) {
-                    context.looks.changed(&model.uid().unwrap_or_default());
+                if let Some(model) = model_of(&set, &models)
+                    && context.looks.seen(&model.uid().unwrap_or_default(), &set)
+                {
                     context.wake(workload(&model));
                 }
             }
@@ -342,10 +368,7 @@ async fn designers(context: Arc<Context>, models: ModelStore) {
     }
 }
 
-fn model_of(
-    set: &PartialObjectMeta<StatefulSet>,
-    models: &ModelStore,
-) -> Option<mixnn_crds::MixNNModel> {
+fn model_of(set: &StatefulSet, models: &ModelStore) -> Option<mixnn_crds::MixNNModel> {
     let name = set.labels().get(labels::MODEL)?;
     let key = ObjectRef::new(name).within(&set.namespace()?);
     models.get(&key)?.0.clone().ok()

@@ -112,13 +112,11 @@ fn degraded(driven: &Driven) -> Said {
 /// The operator's part of a model's status.
 pub fn status(
     said: &[Said],
-    old: Option<&MixNNModelStatus>,
+    old: &[Condition],
     generation: Option<i64>,
     now: Timestamp,
 ) -> MixNNModelStatus {
-    let old_conditions = old.map(|o| o.conditions.as_slice()).unwrap_or_default();
-    let conditions =
-        said.iter().map(|s| condition_of(s, old_conditions, generation, now)).collect();
+    let conditions = said.iter().map(|s| condition_of(s, old, generation, now)).collect();
     let bad = |s: &&Said| (s.status == "False") != (s.type_ == condition::DEGRADED);
     let reason = said.iter().find(bad).map(|s| s.reason.clone());
     MixNNModelStatus {
@@ -185,23 +183,58 @@ pub fn privacy(spec: &MixNNModelSpec, relays: u32, models_in_pool: u32) -> Priva
     PrivacyStatus { relays, hops: spec.relays.hops, models_in_pool, warnings }
 }
 
-/// Whether two statuses say the same.
-pub fn same(a: &MixNNModelStatus, b: &MixNNModelStatus) -> bool {
-    let of = |s: &MixNNModelStatus| {
-        let ours = s.conditions.iter().filter(|c| OURS.contains(&c.type_.as_str())).cloned();
-        let mut ours: Vec<_> = ours.collect();
-        ours.sort_by(|a, b| a.type_.cmp(&b.type_));
-        (
-            s.observed_generation,
-            ours,
-            s.reason.clone(),
-            s.layers.clone(),
-            s.relays.clone(),
-            s.privacy.clone(),
-        )
-    };
-    of(a) == of(b)
+/// How much a status says that another one did not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It says the same.
+    None,
+    /// Numbers, or a state that passes: it may be over before anybody reads of it.
+    Numbers,
+    /// Something else.
+    Else,
 }
+
+/// What a status has to say to who knows the old one.
+pub fn news(old: &MixNNModelStatus, new: &MixNNModelStatus) -> News {
+    let states = |s: &MixNNModelStatus| {
+        let state = |c: &Condition| {
+            let passes = PASSING.contains(&c.reason.as_str());
+            let reason = if passes { PASSING[0] } else { &c.reason };
+            (c.status.clone(), reason.to_owned(), c.observed_generation)
+        };
+        let states: Vec<_> = ours(s).iter().map(state).collect();
+        let replaced = [&s.layers, &s.relays].map(|c| c.as_ref().map(|c| c.replaced));
+        (s.observed_generation, states, replaced)
+    };
+    let all =
+        |s: &MixNNModelStatus| (ours(s), s.reason.clone(), s.layers.clone(), s.relays.clone());
+    if states(old) != states(new) {
+        News::Else
+    } else if all(old) != all(new) || !same_privacy(old.privacy.as_ref(), new.privacy.as_ref()) {
+        News::Numbers
+    } else {
+        News::None
+    }
+}
+
+/// The conditions that the operator writes, in order of their types.
+fn ours(status: &MixNNModelStatus) -> Vec<Condition> {
+    let ours = status.conditions.iter().filter(|c| OURS.contains(&c.type_.as_str())).cloned();
+    let mut ours: Vec<_> = ours.collect();
+    ours.sort_by(|a, b| a.type_.cmp(&b.type_));
+    ours
+}
+
+/// Other models come and go: each is not told of every single one.
+fn same_privacy(old: Option<&PrivacyStatus>, new: Option<&PrivacyStatus>) -> bool {
+    let (Some(old), Some(new)) = (old, new) else { return old == new };
+    let (a, b) = (old.models_in_pool, new.models_in_pool);
+    let near = a.max(b) < 2 * a.min(b);
+    near && PrivacyStatus { models_in_pool: b, ..old.clone() } == *new
+}
+
+/// Reasons of a gang on its way, which are no news as long as it is under way.
+const PASSING: [&str; 3] = ["Admitting", "Queued", "Scheduling"];
 
 /// The conditions that the operator writes.
 const OURS: [&str; 4] =

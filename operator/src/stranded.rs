@@ -3,49 +3,67 @@
 
 use crate::context::Context;
 use crate::world::now;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::SignedDuration;
 use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, ResourceExt};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Between two looks at a designer that is not ready.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Which designers have been looked at, and when they are to be looked at again by themselves: a change of
-/// their StatefulSet is a reason to look at once, and one that is well is left alone.
+/// Which designers are to be looked at, and when: those whose StatefulSet is not as it is to be, as long as it is
+/// not.
 #[derive(Default)]
-pub struct Looks(Mutex<HashMap<String, Option<Instant>>>);
+pub struct Looks(Mutex<HashMap<String, Instant>>);
 
 impl Looks {
-    /// Something about this workload's designer may have changed.
-    pub fn changed(&self, workload: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(workload);
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether to look now; takes down that it is being done. Else for how long not.
-    fn begin(&self, workload: &str, now: Instant) -> Result<(), Option<Duration>> {
-        let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match looks.get(workload) {
-            Some(None) => return Err(None),
-            Some(Some(next)) if *next > now => return Err(Some(*next - now)),
-            _ => looks.insert(workload.to_owned(), None),
-        };
-        Ok(())
-    }
-
-    /// When to look again. Not taken down if there was a change meanwhile.
-    fn next(&self, workload: &str, pause: Option<Duration>) {
-        let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(next) = looks.get_mut(workload) {
-            *next = pause.map(|pause| Instant::now() + pause);
+    /// The StatefulSet of this workload's designer was seen. Gives whether it is to be looked at.
+    pub fn seen(&self, workload: &str, set: &StatefulSet) -> bool {
+        let well = is_well(set);
+        if well {
+            self.forget(workload);
+        } else {
+            self.lock().entry(workload.to_owned()).or_insert_with(|| Instant::now() + LOOK);
         }
+        !well
+    }
+
+    /// There is nothing to be looked at.
+    pub fn forget(&self, workload: &str) {
+        self.lock().remove(workload);
+    }
+
+    /// Whether to look now; the next look is then due in a while. Else for how long not.
+    fn begin(&self, workload: &str, now: Instant) -> Result<(), Option<Duration>> {
+        let mut looks = self.lock();
+        let Some(next) = looks.get_mut(workload) else { return Err(None) };
+        if *next > now {
+            return Err(Some(*next - now));
+        }
+        *next = now + LOOK;
+        Ok(())
     }
 }
 
-/// Looks at a designer's pod if there is reason to, and removes it by force if it was to end and its node has been
+/// Whether a StatefulSet has the pods that it is to have, and all of them are ready.
+fn is_well(set: &StatefulSet) -> bool {
+    let wanted = set.spec.as_ref().and_then(|s| s.replicas);
+    let Some(status) = &set.status else { return false };
+    let known = status.observed_generation == set.metadata.generation;
+    known
+        && Some(status.replicas) == wanted
+        && status.ready_replicas.unwrap_or(0) == status.replicas
+}
+
+/// Looks at a designer's pod if that is due, and removes it by force if it was to end and its node has been
 /// silent too long. Gives when to look again.
 ///
 /// # Errors
@@ -59,25 +77,15 @@ pub async fn release(
     if let Err(pause) = context.looks.begin(workload, Instant::now()) {
         return Ok(pause);
     }
-    let looked = look(context, namespace, stateful_set).await;
-    match &looked {
-        Ok(pause) => context.looks.next(workload, *pause),
-        Err(_) => context.looks.changed(workload),
-    }
-    looked
+    look(context, namespace, stateful_set).await?;
+    Ok(Some(LOOK))
 }
 
-async fn look(
-    context: &Context,
-    namespace: &str,
-    stateful_set: &str,
-) -> Result<Option<Duration>, kube::Error> {
+async fn look(context: &Context, namespace: &str, stateful_set: &str) -> Result<(), kube::Error> {
     let api: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
     let name = format!("{stateful_set}-0");
-    let Some(pod) = api.get_opt(&name).await? else { return Ok(None) };
-    let Some(deleting) = &pod.metadata.deletion_timestamp else {
-        return Ok((!is_ready(&pod)).then_some(LOOK));
-    };
+    let Some(pod) = api.get_opt(&name).await? else { return Ok(()) };
+    let Some(deleting) = &pod.metadata.deletion_timestamp else { return Ok(()) };
     let patience = context.settings.pods.lost_after;
     let patience = SignedDuration::try_from(patience).unwrap_or(SignedDuration::MAX);
     if deleting.0 + patience <= now() {
@@ -91,37 +99,46 @@ async fn look(
             Err(error) => return Err(error),
         }
     }
-    Ok(Some(LOOK))
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
-    conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use serde_json::json;
 
-    #[test]
-    fn a_designer_that_is_well_is_left_alone_until_something_changes() {
-        let (looks, now) = (Looks::default(), Instant::now());
-        assert_eq!(looks.begin("uid", now), Ok(()));
-        looks.next("uid", None);
-        assert_eq!(looks.begin("uid", now + LOOK), Err(None));
-        looks.changed("uid");
-        assert_eq!(looks.begin("uid", now), Ok(()));
-        looks.next("uid", Some(LOOK));
-        assert!(looks.begin("uid", now).is_err_and(|pause| pause.is_some()));
-        assert_eq!(looks.begin("uid", now + 2 * LOOK), Ok(()));
+    fn set(wanted: i32, there: i32, ready: i32) -> StatefulSet {
+        serde_json::from_value(json!({
+            "metadata": {"generation": 2}, "spec": {"replicas": wanted, "selector": {}, "serviceName": "", "template": {}},
+            "status": {"observedGeneration": 2, "replicas": there, "readyReplicas": ready},
+        }))
+        .unwrap()
     }
 
     #[test]
-    fn a_change_while_it_is_looked_at_is_a_reason_to_look_again() {
-        let looks = Looks::default();
-        assert_eq!(looks.begin("uid", Instant::now()), Ok(()));
-        looks.changed("uid");
-        looks.next("uid", None);
-        assert_eq!(looks.begin("uid", Instant::now()), Ok(()));
+    fn only_a_designer_that_is_not_well_is_looked_at_again_and_again() {
+        let (looks, now) = (Looks::default(), Instant::now());
+        assert_eq!(looks.begin("uid", now), Err(None), "none was seen");
+        assert!(looks.seen("uid", &set(1, 0, 0)));
+        assert!(looks.begin("uid", now).is_err_and(|pause| pause.is_some()), "it may only start");
+        let later = now + 2 * LOOK;
+        assert_eq!(looks.begin("uid", later), Ok(()));
+        assert!(looks.seen("uid", &set(1, 1, 0)), "what changes meanwhile makes it no later");
+        assert_eq!(looks.begin("uid", later), Err(Some(LOOK)));
+        assert_eq!(looks.begin("uid", later + LOOK), Ok(()));
+        assert!(!looks.seen("uid", &set(1, 1, 1)));
+        assert_eq!(looks.begin("uid", later + 9 * LOOK), Err(None));
+    }
+
+    #[test]
+    fn a_set_is_well_if_all_that_it_is_to_have_is_ready() {
+        for (wanted, there, ready) in [(1, 1, 0), (1, 0, 0), (0, 1, 1), (0, 1, 0)] {
+            assert!(!is_well(&set(wanted, there, ready)), "{wanted} {there} {ready}");
+        }
+        assert!(is_well(&set(1, 1, 1)) && is_well(&set(0, 0, 0)));
+        let mut unseen = set(1, 1, 1);
+        unseen.metadata.generation = Some(3);
+        assert!(!is_well(&unseen), "its controller has not seen its newest spec");
     }
 }

@@ -68,32 +68,31 @@ async fn namespaces(context: Arc<Context>, ready: oneshot::Sender<()>) {
     let mut known: HashSet<String> = HashSet::new();
     let api: Api<PartialObjectMeta<Namespace>> = Api::all(context.client.clone());
     let stream = watcher(api, watcher::Config::default());
-    each("namespaces", stream, |event| {
-        let changed = match event {
-            Event::Init => {
-                listed = Some(HashSet::new());
-                false
+    each("namespaces", stream, |event| match event {
+        Event::Init => listed = Some(HashSet::new()),
+        Event::InitApply(n) | Event::Apply(n) => {
+            let name = n.name_any();
+            known.insert(name.clone());
+            if context.world.space(&name, Some(&n.metadata)) && listed.is_none() {
+                space_changed(&context, &name);
             }
-            Event::InitApply(n) | Event::Apply(n) => {
-                let name = n.name_any();
-                known.insert(name.clone());
-                if let Some(listed) = &mut listed {
-                    listed.insert(name.clone());
-                }
-                context.world.space(&name, Some(&n.metadata))
+            if let Some(listed) = &mut listed {
+                listed.insert(name);
             }
-            Event::Delete(n) => context.world.space(&n.name_any(), None),
-            Event::InitDone => {
-                let now = listed.take().unwrap_or_default();
-                for name in known.difference(&now) {
-                    context.world.space(name, None);
-                }
-                known = now;
-                tell(&mut ready);
-                true
+        }
+        Event::Delete(n) => {
+            known.remove(&n.name_any());
+            if context.world.space(&n.name_any(), None) {
+                space_changed(&context, &n.name_any());
             }
-        };
-        if changed {
+        }
+        Event::InitDone => {
+            let now = listed.take().unwrap_or_default();
+            for name in known.difference(&now) {
+                context.world.space(name, None);
+            }
+            known = now;
+            tell(&mut ready);
             everyone(&context);
         }
     })
@@ -103,6 +102,17 @@ async fn namespaces(context: Arc<Context>, ready: oneshot::Sender<()>) {
 fn tell(ready: &mut Option<oneshot::Sender<()>>) {
     if let Some(ready) = ready.take() {
         let _ = ready.send(());
+    }
+}
+
+/// A namespace matters to those that have pods there, to its own models, and if it is a host to those that look
+/// for one.
+fn space_changed(context: &Context, namespace: &str) {
+    let (concerned, is_host) = context.world.concerned(namespace);
+    concerned.into_iter().for_each(|workload| context.wake(workload));
+    if is_host {
+        context.wake_waiting();
+        context.spaces_changed.notify_one();
     }
 }
 
@@ -143,7 +153,7 @@ async fn hosts(context: Arc<Context>, ready: oneshot::Sender<()>) {
             }
         };
         if context.world.host(&namespace, host) {
-            context.set_applied(&format!("host/{namespace}"), None);
+            context.applied.forget(&crate::host::applied_key(&namespace));
             context.world.workloads_on(&namespace).into_iter().for_each(|w| context.wake(w));
             context.wake_waiting();
             context.spaces_changed.notify_one();
@@ -171,7 +181,7 @@ async fn maps(context: Arc<Context>, ready: oneshot::Sender<()>) {
             let known = context.world.map_names();
             known.iter().filter(|n| !listed.contains(*n)).for_each(|n| map_gone(&context, n));
             tell(&mut ready);
-            context.orphans.notify_one();
+            context.doubt_all();
         }
     })
     .await;
@@ -180,9 +190,8 @@ async fn maps(context: Arc<Context>, ready: oneshot::Sender<()>) {
 fn map_seen(context: &Context, map: &ConfigMap) {
     if let Some(record) = read_record(map) {
         let workload = record.record.workload.clone();
-        if context.world.record(&workload.uid, Some(record)) {
+        if context.keep(&workload.uid, Some(record)) {
             context.wake(workload);
-            context.spaces_changed.notify_one();
         }
     } else if let Some(kept) = read_registration(map) {
         let workload = kept.workload.clone();
@@ -201,13 +210,13 @@ fn wake_uid(context: &Context, uid: &str) {
     context.wake(record.record.workload.clone());
     if record.record.workload.is_shared() {
         // Every model that uses the pool shows its size, and gets its directory.
-        context.records_wake();
+        context.world.users_of_the_pool().into_iter().for_each(|user| context.wake(user));
     }
 }
 
 fn map_gone(context: &Context, name: &str) {
     if let Some(uid) = name.strip_prefix("run-") {
-        context.world.record(uid, None);
+        context.keep(uid, None);
         context.orphans.notify_one();
     } else if let Some(uid) = name.strip_prefix("node-") {
         context.world.registration(uid, None);

@@ -1,5 +1,6 @@
 //! What the operator has seen of the cluster, kept small: a thousand models fit into some MB.
 
+use crate::books::{Books, Usage, usage_of};
 use crate::keys::OperatorKey;
 use crate::labels;
 use crate::plan::{HostView, Loss, PodState, PodView, Seen};
@@ -11,8 +12,8 @@ use kube::core::{Selector, SelectorExt};
 use mixnn_crds::MixNNHost;
 use mixnn_protocol::registration::{NodeClass, Registered, Registration};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::watch;
 
 /// A namespace, as far as it matters.
@@ -55,8 +56,19 @@ pub struct Versioned {
 #[derive(Default)]
 pub struct World {
     inner: RwLock<Inner>,
-    /// Told when a directory may have changed.
-    changes: watch::Sender<()>,
+    /// Told when the directory of a workload may have changed, where somebody waits for that.
+    changes: Mutex<HashMap<String, watch::Sender<()>>>,
+}
+
+/// What a record that changed means for others.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// It did change.
+    pub changed: bool,
+    /// Workloads that have to look again: whose turn it may be now, or who is not alone in the pool any more.
+    pub wake: BTreeSet<WorkloadRef>,
+    /// A namespace has its first pod now, or lost its last one.
+    pub spaces: bool,
 }
 
 #[derive(Default)]
@@ -70,9 +82,15 @@ struct Inner {
     /// Pods that were made or changed by this operator while a list of their namespace was under way.
     touched: HashMap<String, HashSet<String>>,
     records: BTreeMap<String, Versioned>,
-    /// Workloads by the names of their pods, which are unique.
-    by_pod: HashMap<String, String>,
+    /// What follows from the records.
+    books: Books,
+    /// Pods, by namespace and name, that no record names.
+    unnamed: BTreeSet<(String, String)>,
     registrations: HashMap<String, Arc<Kept>>,
+    /// Registered designers by workload.
+    designers: HashMap<String, HashMap<String, Arc<Kept>>>,
+    /// Registrations, but designers', whose pod no record names.
+    stale: BTreeSet<String>,
 }
 
 impl World {
@@ -84,9 +102,23 @@ impl World {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells when a directory may have changed.
-    pub fn changes(&self) -> watch::Receiver<()> {
-        self.changes.subscribe()
+    /// Tells when the directory of a workload may have changed.
+    pub fn changes(&self, workload: &str) -> watch::Receiver<()> {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        changes.entry(workload.to_owned()).or_default().subscribe()
+    }
+
+    /// The directories of these workloads may have changed. Where nobody waits any more, nothing is kept.
+    fn tell<'a>(&self, workloads: impl Iterator<Item = &'a String>) {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        for workload in workloads {
+            let Some(waiting) = changes.get(workload) else { continue };
+            if waiting.receiver_count() == 0 {
+                changes.remove(workload);
+            } else {
+                waiting.send_replace(());
+            }
+        }
     }
 
     /// A namespace was seen, or is gone. Gives whether something that matters changed.
@@ -101,6 +133,14 @@ impl World {
         };
         let old = inner.spaces.insert(name.to_owned(), space.clone());
         old.is_none_or(|o| o.labels != space.labels || o.terminating != space.terminating)
+    }
+
+    /// Workloads that a namespace matters to: those with pods there, and its owner's. And whether it opens itself
+    /// to pods.
+    pub fn concerned(&self, namespace: &str) -> (BTreeSet<WorkloadRef>, bool) {
+        let inner = self.read();
+        let all = inner.books.tenants(namespace).chain(inner.books.owned(namespace));
+        (inner.refs(all), inner.hosts.contains_key(namespace))
     }
 
     /// Whether a namespace is there and is not being deleted.
@@ -133,10 +173,8 @@ impl World {
     /// names.
     pub fn host_namespaces(&self) -> HashSet<String> {
         let inner = self.read();
-        let of_records = inner.records.values().flat_map(|v| v.record.slots.iter());
-        let used = of_records.filter(|s| !s.pod.is_empty()).map(|s| s.host.clone());
-        let ready = inner.hosts.keys().filter(|name| inner.ready.contains(*name)).cloned();
-        ready.chain(used).collect()
+        let ready = inner.hosts.keys().filter(|name| inner.ready.contains(*name));
+        ready.chain(inner.books.hosts()).cloned().collect()
     }
 
     /// A list of a namespace's pods begins.
@@ -155,6 +193,7 @@ impl World {
             Some(pod) => pods.insert(name.to_owned(), pod),
             None => pods.remove(name),
         };
+        inner.judge_pod(namespace, name);
     }
 
     /// All pods of a namespace, after a list.
@@ -165,7 +204,10 @@ impl World {
         let old = inner.pods.remove(namespace).unwrap_or_default();
         let touched = inner.touched.remove(namespace).unwrap_or_default();
         now.extend(old.into_iter().filter(|(name, _)| touched.contains(name)));
+        let names: Vec<String> = now.keys().cloned().collect();
         inner.pods.insert(namespace.to_owned(), now);
+        inner.unnamed.retain(|(of, _)| of != namespace);
+        names.iter().for_each(|name| inner.judge_pod(namespace, name));
     }
 
     /// The pods of a namespace are not watched any more.
@@ -173,47 +215,56 @@ impl World {
         let mut inner = self.write();
         inner.known.remove(namespace);
         inner.pods.remove(namespace);
+        inner.unnamed.retain(|(of, _)| of != namespace);
     }
 
     /// Pods with our label that no record names: namespace, name, pod.
     pub fn orphans(&self) -> Vec<(String, String, PodView)> {
         let inner = self.read();
-        let slots = inner.records.values().flat_map(|v| v.record.slots.iter());
-        let named: HashSet<(&str, &str)> =
-            slots.map(|s| (s.host.as_str(), s.pod.as_str())).collect();
-        let all =
-            inner.pods.iter().flat_map(|(ns, pods)| pods.iter().map(move |(n, p)| (ns, n, p)));
-        all.filter(|(ns, name, _)| !named.contains(&(ns.as_str(), name.as_str())))
-            .map(|(ns, name, pod)| (ns.clone(), name.clone(), pod.clone()))
-            .collect()
+        let pod = |(space, name): &(String, String)| {
+            Some((space.clone(), name.clone(), inner.pods.get(space)?.get(name)?.clone()))
+        };
+        inner.unnamed.iter().filter_map(pod).collect()
     }
 
     /// A record was read, written, or is gone. What is older than what is known changes nothing.
-    /// Gives whether it changed something.
-    pub fn record(&self, uid: &str, record: Option<Versioned>) -> bool {
+    pub fn record(&self, uid: &str, record: Option<Versioned>) -> Effects {
         let mut inner = self.write();
         let number = |v: &str| v.parse::<u64>().unwrap_or(0);
         let old = inner.records.get(uid).cloned();
         if let (Some(old), Some(new)) = (&old, &record)
             && number(&old.version) >= number(&new.version)
         {
-            return false;
+            return Effects::default();
         }
-        for slot in old.iter().flat_map(|v| &v.record.slots) {
-            inner.by_pod.remove(&slot.pod);
-        }
-        let Some(new) = record else {
+        let before = Shown::of(&inner, old.as_ref(), record.as_ref());
+        if let Some(old) = &old {
+            inner.books.take(&old.record);
             inner.records.remove(uid);
-            return old.is_some();
-        };
-        for slot in new.record.slots.iter().filter(|s| !s.pod.is_empty()) {
-            inner.by_pod.insert(slot.pod.clone(), uid.to_owned());
         }
-        let changed = old.is_none_or(|o| o.record != new.record);
-        inner.records.insert(uid.to_owned(), new);
+        if let Some(new) = &record {
+            inner.books.put(&new.record);
+            inner.records.insert(uid.to_owned(), new.clone());
+        }
+        let after = Shown::of(&inner, old.as_ref(), record.as_ref());
+        let both: Vec<&Record> = old.iter().chain(&record).map(|v| &*v.record).collect();
+        for slot in both.iter().flat_map(|r| &r.slots) {
+            inner.judge_pod(&slot.host, &slot.pod);
+            slot.uid.iter().for_each(|uid| inner.judge_registration(uid));
+        }
+        let mut wake: BTreeSet<_> = both.iter().flat_map(|r| inner.books.queue().next(r)).collect();
+        if before.company != after.company {
+            wake.extend(inner.refs(inner.books.awake().iter()));
+        }
+        wake.retain(|workload| workload.uid != uid);
+        let tell = inner.readers(uid, before.in_pool || after.in_pool);
         drop(inner);
-        self.changes.send_replace(());
-        changed
+        self.tell(tell.iter());
+        let changed = match (&old, &record) {
+            (Some(old), Some(new)) => old.record != new.record,
+            (old, new) => old.is_some() || new.is_some(),
+        };
+        Effects { changed, wake, spaces: before.hosts != after.hosts }
     }
 
     /// The record of a workload.
@@ -229,23 +280,36 @@ impl World {
     /// Whose pod this is.
     pub fn workload_of(&self, namespace: &str, pod: &str) -> Option<WorkloadRef> {
         let inner = self.read();
-        let record = &inner.records.get(inner.by_pod.get(pod)?)?.record;
+        let record = &inner.records.get(inner.books.owner_of(pod)?)?.record;
         record.slot_of(namespace, pod).map(|_| record.workload.clone())
     }
 
     /// A registration was read or made, or is gone.
     pub fn registration(&self, pod_uid: &str, registration: Option<Kept>) {
         let mut inner = self.write();
-        match registration {
-            Some(r) => {
-                inner.registrations.insert(pod_uid.to_owned(), Arc::new(r));
-            }
-            None => {
-                inner.registrations.remove(pod_uid);
+        let new = registration.map(Arc::new);
+        let old = match &new {
+            Some(r) => inner.registrations.insert(pod_uid.to_owned(), r.clone()),
+            None => inner.registrations.remove(pod_uid),
+        };
+        if let Some(old) = &old
+            && let Some(designers) = inner.designers.get_mut(&old.workload)
+        {
+            designers.remove(pod_uid);
+            if designers.is_empty() {
+                inner.designers.remove(&old.workload);
             }
         }
+        if let Some(new) = new.as_ref().filter(|r| r.registration.class == NodeClass::Designer) {
+            let designers = inner.designers.entry(new.workload.clone()).or_default();
+            designers.insert(pod_uid.to_owned(), new.clone());
+        }
+        inner.judge_registration(pod_uid);
+        let of =
+            |r: &Arc<Kept>| inner.readers(&r.workload, inner.books.pool().contains(&r.workload));
+        let tell: HashSet<String> = old.iter().chain(&new).flat_map(of).collect();
         drop(inner);
-        self.changes.send_replace(());
+        self.tell(tell.iter());
     }
 
     /// The registration of a pod.
@@ -266,20 +330,28 @@ impl World {
 
     /// Registrations of a model's designers.
     pub fn designers(&self, workload: &str) -> Vec<Arc<Kept>> {
-        let inner = self.read();
-        let its =
-            |r: &&Arc<Kept>| r.workload == workload && r.registration.class == NodeClass::Designer;
-        inner.registrations.values().filter(its).cloned().collect()
+        self.read().designers.get(workload).into_iter().flat_map(|d| d.values().cloned()).collect()
     }
 
     /// Registrations whose pod no record names, and that are no designer's.
     pub fn stale_registrations(&self) -> Vec<String> {
+        self.read().stale.iter().cloned().collect()
+    }
+
+    /// Models that use the shared pool of relays.
+    pub fn users_of_the_pool(&self) -> Vec<WorkloadRef> {
         let inner = self.read();
-        let slots = inner.records.values().flat_map(|v| v.record.slots.iter());
-        let living: HashSet<&String> = slots.filter_map(|s| s.uid.as_ref()).collect();
-        let pods =
-            inner.registrations.values().filter(|r| r.registration.class != NodeClass::Designer);
-        pods.filter(|r| !living.contains(&r.pod_uid)).map(|r| r.pod_uid.clone()).collect()
+        inner.refs(inner.books.pool().iter()).into_iter().collect()
+    }
+
+    /// How many of them are not suspended.
+    pub fn company(&self) -> usize {
+        self.read().books.awake().len()
+    }
+
+    /// Whether no gang that needs the same as this one goes before it.
+    pub fn may_lift(&self, own: &Record, now: Timestamp) -> bool {
+        self.read().books.queue().may_lift(own, now)
     }
 
     /// Hosts that admit a workload, with what other workloads take of them.
@@ -298,27 +370,24 @@ impl World {
             let wanted = selector.as_ref().is_none_or(|s| s.matches(&labels));
             granted && wanted && host.metadata.deletion_timestamp.is_none()
         };
-        let usage = inner.usage_of_others(&workload.uid);
+        let record = inner.records.get(&workload.uid);
+        let own = record.map(|v| usage_of(&v.record)).unwrap_or_default();
         let hosts = inner.hosts.iter().filter(|(_, host)| admits(host));
         let mut views: Vec<_> =
-            hosts.filter_map(|(ns, host)| inner.view(ns, host, &usage)).collect();
+            hosts.filter_map(|(ns, host)| inner.view(ns, host, own.get(ns.as_str()))).collect();
         views.sort_by(|a, b| a.namespace.cmp(&b.namespace));
         views
     }
 
     /// How many pods a host has in all.
-    pub fn pods_on(&self, namespace: &str) -> usize {
-        let inner = self.read();
-        let slots = inner.records.values().flat_map(|v| v.record.slots.iter());
-        slots.filter(|s| s.host == namespace && !s.pod.is_empty() && !s.finished).count()
+    pub fn pods_on(&self, namespace: &str) -> u32 {
+        self.read().books.usage(namespace).pods
     }
 
     /// Workloads with pods on a host.
-    pub fn workloads_on(&self, namespace: &str) -> Vec<WorkloadRef> {
+    pub fn workloads_on(&self, namespace: &str) -> BTreeSet<WorkloadRef> {
         let inner = self.read();
-        let on = |r: &Record| r.slots.iter().any(|s| s.host == namespace && !s.pod.is_empty());
-        let records = inner.records.values().filter(|v| on(&v.record));
-        records.map(|v| v.record.workload.clone()).collect()
+        inner.refs(inner.books.tenants(namespace))
     }
 
     /// Names of the ConfigMaps of all records and registrations that are known.
@@ -340,39 +409,53 @@ impl Inner {
         label.cloned().unwrap_or_else(|| namespace.to_owned())
     }
 
-    /// What other workloads take, by namespace.
-    fn usage_of_others(&self, workload: &str) -> HashMap<&str, Usage> {
-        let mut usage: HashMap<&str, Usage> = HashMap::new();
-        let others =
-            self.records.values().map(|v| &v.record).filter(|r| r.workload.uid != workload);
-        for record in others {
-            for slot in record.slots.iter().filter(|s| !s.pod.is_empty() && !s.finished) {
-                let class = match slot.role {
-                    Role::Layer => record.pin.classes.get(&slot.class),
-                    Role::Relay => Some(&record.pin.relay_class),
-                };
-                let here = usage.entry(slot.host.as_str()).or_default();
-                here.pods += 1;
-                for (name, amount) in class.iter().flat_map(|c| &c.resources.limits) {
-                    *here.resources.entry(name.clone()).or_default() +=
-                        amount.millis().unwrap_or(0);
-                }
-            }
-        }
-        usage
+    /// These workloads, as far as their records are known.
+    fn refs<'a>(&self, uids: impl Iterator<Item = &'a String>) -> BTreeSet<WorkloadRef> {
+        uids.filter_map(|uid| self.records.get(uid)).map(|v| v.record.workload.clone()).collect()
     }
 
-    fn view(
-        &self,
-        namespace: &str,
-        host: &MixNNHost,
-        usage: &HashMap<&str, Usage>,
-    ) -> Option<HostView> {
+    /// Workloads whose directory shows something of this one: itself, and whoever shares the pool with it.
+    fn readers(&self, workload: &str, in_pool: bool) -> Vec<String> {
+        let mut all = vec![workload.to_owned()];
+        if workload == WorkloadRef::SHARED {
+            all.extend(self.books.pool().iter().cloned());
+        } else if in_pool {
+            all.push(WorkloadRef::SHARED.to_owned());
+        }
+        all
+    }
+
+    /// Whether a record names this pod.
+    fn judge_pod(&mut self, namespace: &str, name: &str) {
+        let there = self.pods.get(namespace).is_some_and(|pods| pods.contains_key(name));
+        let owner = self.books.owner_of(name).and_then(|uid| self.records.get(uid));
+        let named = owner.is_some_and(|v| v.record.slot_of(namespace, name).is_some());
+        let key = (namespace.to_owned(), name.to_owned());
+        if there && !named {
+            self.unnamed.insert(key);
+        } else {
+            self.unnamed.remove(&key);
+        }
+    }
+
+    /// Whether a record names the pod of this registration.
+    fn judge_registration(&mut self, uid: &str) {
+        let pod = self.registrations.get(uid);
+        let of_slot = pod.is_some_and(|r| r.registration.class != NodeClass::Designer);
+        if of_slot && !self.books.names(uid) {
+            self.stale.insert(uid.to_owned());
+        } else {
+            self.stale.remove(uid);
+        }
+    }
+
+    fn view(&self, namespace: &str, host: &MixNNHost, own: Option<&Usage>) -> Option<HostView> {
         let space = self.spaces.get(namespace)?;
         if space.terminating {
             return None;
         }
-        let used = usage.get(namespace).cloned().unwrap_or_default();
+        let mut used = self.books.usage(namespace);
+        own.iter().for_each(|own| used.subtract(own));
         let (other_pods, other_resources) = (used.pods, used.resources);
         let spec = &host.spec;
         Some(HostView {
@@ -390,10 +473,26 @@ impl Inner {
     }
 }
 
-#[derive(Clone, Default)]
-struct Usage {
-    pods: u32,
-    resources: BTreeMap<String, i128>,
+/// What others see of a record, before and after it changes.
+#[derive(PartialEq, Eq)]
+struct Shown {
+    in_pool: bool,
+    /// Whether who is in the pool is in company.
+    company: bool,
+    /// Which of the record's hosts have pods, anybody's.
+    hosts: BTreeSet<String>,
+}
+
+impl Shown {
+    fn of(inner: &Inner, old: Option<&Versioned>, new: Option<&Versioned>) -> Self {
+        let both = || old.into_iter().chain(new).map(|v| &v.record);
+        let hosts = both().flat_map(|r| r.slots.iter().map(|s| &s.host));
+        Self {
+            in_pool: both().any(|r| inner.books.pool().contains(&r.workload.uid)),
+            company: inner.books.awake().len() > 1,
+            hosts: hosts.filter(|host| inner.books.is_host(host)).cloned().collect(),
+        }
+    }
 }
 
 /// The world through the operator's key: what a plan sees.

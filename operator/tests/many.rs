@@ -55,10 +55,17 @@ impl Operator {
     fn start(world: &World) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let health = format!("127.0.0.1:{port}");
-        let more = ["--shared-relays", "3", "--health-listen", &health];
+        let more = [
+            ["--shared-relays", "3"],
+            ["--health-listen", &health],
+            // As in a cluster, and not as short as where tests take an operator's Lease away.
+            ["--lease-duration", "15"],
+            ["--lease-renew", "10"],
+            ["--lease-retry", "2"],
+        ];
         let built = || env!("CARGO_BIN_EXE_mixnn-operator").into();
         let child = Command::new(std::env::var_os("MIXNN_OPERATOR").unwrap_or_else(built))
-            .args(&World::flags(&more)[1..])
+            .args(&World::flags(&more.concat())[1..])
             .env("KUBECONFIG", world.cluster.kubeconfig(&world.operator_token))
             .env("MIXNN_LOG", std::env::var("MIXNN_LOG").unwrap_or_else(|_| "warn".into()))
             .stdin(Stdio::null())
@@ -264,21 +271,20 @@ async fn many_models_are_made_and_then_nothing_is_said() {
     assert!(children >= models * (LAYERS + 1), "{children} objects");
     let requests: f64 = settled.keys().map(|method| grown(method, &asked, &settled)).sum();
     let per_child = requests / children as f64;
-    // The aim is 3: 2.7 to 2.9 were seen for 20 models, 3.2 for 100. Where models wait longer for their turn, more is
-    // said of them. A poll of something takes it far beyond.
-    assert!(per_child <= 4.0, "{requests} requests for {children} objects: {settled:?}");
+    // 2.5 were seen. Where models wait long for their turn, a little more is said of them and of their hosts.
+    assert!(per_child <= 3.0, "{requests} requests for {children} objects: {settled:?}");
     let figures = operator.figures().await;
     let (memory, cpu) = (operator.memory("VmHWM:"), operator.cpu());
 
-    // The Lease is read and renewed every second; nothing else is asked or said. A watch that the server ends
+    // The Lease is read and renewed every other second; nothing else is asked or said. A watch that the server ends
     // begins again with a GET.
     let (since, start) = (operator.requests().await, Instant::now());
     tokio::time::sleep(STILL).await;
     let (now, seconds) = (operator.requests().await, start.elapsed().as_secs_f64());
     for method in now.keys() {
         let most = match method.as_str() {
-            "put" => seconds + 2.0,
-            "get" => seconds + 2.0 + WATCHES,
+            "put" => seconds / 2.0 + 2.0,
+            "get" => seconds / 2.0 + 2.0 + WATCHES,
             _ => 0.0,
         };
         let count = grown(method, &since, &now);

@@ -2,8 +2,9 @@
 
 use super::place::remember;
 use super::{Stand, Step, View, Wants, slots, until};
-use crate::record::{Phase, Record, Role};
+use crate::record::{Phase, Record, Role, WorkloadRef};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// The first pause after a gang did not fit.
@@ -13,32 +14,96 @@ const LONGEST_WHY: usize = 256;
 /// The longest pause.
 const LONGEST_PAUSE: u64 = 600;
 
-/// Whether a gang may open its gates: no other that needs the same resources is between its gates and
-/// its nodes, and none that is ready waits for longer.
-pub fn may_lift<'a>(
-    own: &Record,
-    others: impl Iterator<Item = &'a Record>,
-    now: Timestamp,
-) -> bool {
-    let needs = own.resource_classes();
-    let rivals = others
-        .filter(|r| r.workload != own.workload && !r.suspended && !r.finished)
-        .filter(|r| !r.resource_classes().is_disjoint(&needs));
-    let first = |r: &Record| (r.waiting_since, r.workload.uid.clone());
-    for rival in rivals {
-        let blocks = match rival.phase {
-            Phase::Lifted { .. } => true,
-            Phase::Running => false,
-            Phase::Admitting => {
-                let ready = !rival.slots.is_empty() && rival.slots.iter().all(|s| s.uid.is_some());
-                ready && rival.not_before.is_none_or(|at| at <= now) && first(rival) < first(own)
+/// Who waits for the same, in the order in which they go: kept as records change.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Queue(BTreeMap<String, Line>);
+
+/// Gangs that need one resource.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Line {
+    /// Between their gates and their nodes.
+    open: BTreeSet<String>,
+    /// Made, behind their gates; whoever waits for longest is the first.
+    ready: BTreeMap<(Timestamp, String), Ready>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Ready {
+    workload: WorkloadRef,
+    /// It pauses until then.
+    not_before: Option<Timestamp>,
+}
+
+impl Line {
+    /// The first that does not pause, and those before it.
+    fn first(&self) -> impl Iterator<Item = &WorkloadRef> {
+        let pausing = self.ready.values().take_while(|r| r.not_before.is_some());
+        let first = self.ready.values().find(|r| r.not_before.is_none());
+        pausing.chain(first).map(|r| &r.workload)
+    }
+}
+
+fn turn(record: &Record) -> (Timestamp, String) {
+    (record.waiting_since, record.workload.uid.clone())
+}
+
+fn is_ready(record: &Record) -> bool {
+    !record.slots.is_empty() && record.slots.iter().all(|s| s.uid.is_some())
+}
+
+impl Queue {
+    /// A record is there.
+    pub fn put(&mut self, record: &Record) {
+        if record.suspended || record.finished {
+            return;
+        }
+        let uid = &record.workload.uid;
+        for resource in record.resource_classes() {
+            match record.phase {
+                Phase::Lifted { .. } => {
+                    self.0.entry(resource).or_default().open.insert(uid.clone());
+                }
+                Phase::Admitting if is_ready(record) => {
+                    let (workload, not_before) = (record.workload.clone(), record.not_before);
+                    let ready = Ready { workload, not_before };
+                    self.0.entry(resource).or_default().ready.insert(turn(record), ready);
+                }
+                Phase::Admitting | Phase::Running => {}
             }
-        };
-        if blocks {
-            return false;
         }
     }
-    true
+
+    /// A record that was put is there no more.
+    pub fn take(&mut self, record: &Record) {
+        for resource in record.resource_classes() {
+            let Some(line) = self.0.get_mut(&resource) else { continue };
+            line.open.remove(&record.workload.uid);
+            line.ready.remove(&turn(record));
+            if line.open.is_empty() && line.ready.is_empty() {
+                self.0.remove(&resource);
+            }
+        }
+    }
+
+    /// Whether a gang may open its gates: no other that needs the same resources is between its gates and
+    /// its nodes, and none that is ready waits for longer.
+    pub fn may_lift(&self, own: &Record, now: Timestamp) -> bool {
+        let uid = &own.workload.uid;
+        own.resource_classes().iter().filter_map(|resource| self.0.get(resource)).all(|line| {
+            let mut before = line.ready.range(..turn(own));
+            let goes = |(_, r): (_, &Ready)| {
+                r.workload.uid != *uid && r.not_before.is_none_or(|at| at <= now)
+            };
+            line.open.iter().all(|open| open == uid) && !before.any(goes)
+        })
+    }
+
+    /// Whose turn it may be of those that need what this workload needs, wherever nobody's gates are open.
+    pub fn next(&self, of: &Record) -> BTreeSet<WorkloadRef> {
+        let resources = of.resource_classes();
+        let free = resources.iter().filter_map(|r| self.0.get(r)).filter(|l| l.open.is_empty());
+        free.flat_map(Line::first).cloned().collect()
+    }
 }
 
 /// From made pods to pods with nodes.

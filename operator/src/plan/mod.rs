@@ -11,7 +11,7 @@ mod gang;
 mod place;
 mod slots;
 
-pub use gang::may_lift;
+pub use gang::Queue;
 pub use place::HostView;
 
 use crate::record::{Phase, Pin, Record, Role, WorkloadRef};

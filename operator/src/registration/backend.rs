@@ -1,6 +1,7 @@
 //! What is registered: one ConfigMap a pod, written before the answer leaves.
 
 use super::clients::Turns;
+use crate::books::uses_pool;
 use crate::context::Context;
 use crate::labels;
 use crate::record::{Role, WorkloadRef};
@@ -24,6 +25,8 @@ use std::time::Duration;
 const EPOCH: u32 = 1;
 /// The most claims in stock for one model: a ConfigMap holds 1 MiB.
 const MAX_CLAIMS: usize = 16_384;
+/// For so long changes of the shared pool's directory are gathered.
+const GATHER: Duration = Duration::from_millis(250);
 /// How often a write that met another is tried again.
 pub(super) const TRIES: usize = 8;
 
@@ -138,7 +141,10 @@ impl Backend for ClusterRegistry {
         if identity.class == NodeClass::Designer {
             self.allows(identity).await?;
         }
-        let mut changes = self.context.world.changes();
+        let Some(ModelKey(workload)) = &identity.model else {
+            return Err(Refused::Forbidden("any model"));
+        };
+        let mut changes = self.context.world.changes(workload);
         let patience = tokio::time::sleep(Duration::from_secs(LONG_POLL_SECONDS));
         tokio::pin!(patience);
         loop {
@@ -150,6 +156,10 @@ impl Backend for ClusterRegistry {
             tokio::select! {
                 () = &mut patience => return Ok(directory),
                 Ok(()) = changes.changed() => {}
+            }
+            if workload == WorkloadRef::SHARED {
+                // It is that of all models that use the pool: what changes meanwhile comes with it.
+                tokio::time::sleep(GATHER).await;
             }
         }
     }
@@ -261,7 +271,7 @@ impl ClusterRegistry {
 
     fn uses_shared(&self, workload: &str) -> bool {
         let record = self.context.world.record_of(workload);
-        record.is_some_and(|r| r.record.slots.iter().all(|s| s.role == Role::Layer))
+        record.is_some_and(|r| uses_pool(&r.record))
     }
 
     /// The record owns what is registered: with it, all of it goes.
@@ -367,27 +377,19 @@ fn entry(kept: &Kept, detailed: bool) -> DirectoryEntry {
 fn members(context: &Context, workload: &str, shared: bool) -> Vec<(Role, Arc<Kept>)> {
     let mut all = context.world.registrations(workload);
     if workload == WorkloadRef::SHARED {
-        let users = users_of_the_pool(context);
-        all.extend(users.flat_map(|r| context.world.registrations(&r.workload.uid)));
+        let users = context.world.users_of_the_pool().into_iter();
+        all.extend(users.flat_map(|user| context.world.registrations(&user.uid)));
     } else if shared {
         all.extend(context.world.registrations(WorkloadRef::SHARED));
     }
     all
 }
 
-/// Models that use the shared pool of relays.
-fn users_of_the_pool(context: &Context) -> impl Iterator<Item = Arc<crate::record::Record>> {
-    let uses = |r: &Arc<crate::record::Record>| {
-        !r.workload.is_shared() && r.slots.iter().all(|s| s.role == Role::Layer)
-    };
-    context.world.records().into_iter().filter(uses)
-}
-
 /// Designers that relays of a workload must reach.
 fn designers(context: &Context, workload: &str) -> Vec<Arc<Kept>> {
     if workload == WorkloadRef::SHARED {
-        let users = users_of_the_pool(context);
-        return users.flat_map(|r| context.world.designers(&r.workload.uid)).collect();
+        let users = context.world.users_of_the_pool().into_iter();
+        return users.flat_map(|user| context.world.designers(&user.uid)).collect();
     }
     context.world.designers(workload)
 }
