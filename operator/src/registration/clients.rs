@@ -14,25 +14,6 @@ use kube::api::PostParams;
 use mixnn_crds::serving_audience;
 use mixnn_directory::{Identity, ModelKey, Refused, Registry};
 use mixnn_protocol::registration::Reviewed;
-use tokio::sync::Semaphore;
-
-/// Reviews at the same time, and those that wait for their turn.
-const AT_ONCE: usize = 16;
-const WAITING: usize = 256;
-
-/// Bounds on what designers ask on behalf of strangers: pods that register do not wait for it.
-pub(super) struct Turns {
-    asking: Semaphore,
-    waiting: Semaphore,
-}
-
-impl Turns {
-    pub(super) const fn new() -> Self {
-        let (asking, waiting) =
-            (Semaphore::const_new(AT_ONCE), Semaphore::const_new(AT_ONCE + WAITING));
-        Self { asking, waiting }
-    }
-}
 
 impl ClusterRegistry {
     /// Whose a client's token is, and whether RBAC lets that client ask the designer's model.
@@ -42,8 +23,7 @@ impl ClusterRegistry {
         token: &str,
     ) -> Result<Reviewed, Refused> {
         let ModelKey(workload) = Registry::designer(identity)?;
-        let _place = self.turns.waiting.try_acquire().map_err(|_| Refused::Busy)?;
-        let _turn = self.turns.asking.acquire().await;
+        let _turn = self.turns.take(workload).await?;
         self.allows(identity).await?;
         let record = self.context().world.record_of(workload);
         let model = record.ok_or(Refused::Forbidden("any model"))?.record.workload.clone();

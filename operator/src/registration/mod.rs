@@ -6,6 +6,7 @@ mod backend;
 mod clients;
 mod heads;
 mod tokens;
+mod turns;
 
 pub use auth::PodTokens;
 pub use backend::{ClusterRegistry, directory_of};
