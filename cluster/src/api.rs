@@ -35,13 +35,29 @@ impl Cluster {
     /// # Errors
     /// Something of it is missing.
     pub fn connect(credentials: &Path, model: MixNNModel) -> Result<Self, ClusterError> {
+        let variable =
+            |name: &'static str| std::env::var(name).map_err(|_| ClusterError::NoCluster(name));
+        let (host, port) =
+            (variable("KUBERNETES_SERVICE_HOST")?, variable("KUBERNETES_SERVICE_PORT")?);
+        Self::connect_to((&host, &port), credentials, model)
+    }
+
+    /// The same, to this host and port.
+    ///
+    /// # Errors
+    /// Something of the credentials is missing.
+    pub fn connect_to(
+        address: (&str, &str),
+        credentials: &Path,
+        model: MixNNModel,
+    ) -> Result<Self, ClusterError> {
         let name = model.metadata.name.clone().ok_or(ClusterError::NoName("name"))?;
         let namespace = model.metadata.namespace.clone();
         let namespace = namespace.ok_or(ClusterError::NoName("namespace"))?;
         if model.metadata.uid.is_none() {
             return Err(ClusterError::NoName("uid"));
         }
-        let config = config(credentials)?;
+        let config = config(address, credentials)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let client = runtime.block_on(async { Client::try_from(config) });
         let what = || "connecting to the API server".to_owned();
@@ -90,12 +106,8 @@ fn api(what: &str, error: kube::Error) -> ClusterError {
     ClusterError::Api { what: what.into(), source: Box::new(error) }
 }
 
-fn config(credentials: &Path) -> Result<Config, ClusterError> {
-    let variable =
-        |name: &'static str| std::env::var(name).map_err(|_| ClusterError::NoCluster(name));
-    let host = variable("KUBERNETES_SERVICE_HOST")?;
-    let port = variable("KUBERNETES_SERVICE_PORT")?;
-    let host = if host.contains(':') { format!("[{host}]") } else { host };
+fn config((host, port): (&str, &str), credentials: &Path) -> Result<Config, ClusterError> {
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let file = credentials.join("ca.crt");
     let problem = |problem: String| ClusterError::Credentials { path: file.clone(), problem };
     let pem = std::fs::read(&file).map_err(|e| problem(e.to_string()))?;

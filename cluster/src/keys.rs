@@ -32,12 +32,12 @@ pub struct OwnerKeys {
 }
 
 impl Cluster {
-    /// Makes the owner's keys, unless somebody did before; then waits until `mounted`, a file of the
-    /// Secret, is there, and gives nothing.
+    /// Makes the owner's keys, unless somebody did before; then waits until `mounted`, all files of the
+    /// Secret that are needed, are there, and gives nothing.
     ///
     /// # Errors
-    /// The API server refuses or does not answer, or the file does not come.
-    pub fn make_keys(&self, mounted: &Path) -> Result<Option<OwnerKeys>, ClusterError> {
+    /// The API server refuses or does not answer, or a file does not come.
+    pub fn make_keys(&self, mounted: &[&Path]) -> Result<Option<OwnerKeys>, ClusterError> {
         let keys = OwnerKeys { owner_secret: draw()?, checkpoint_key: draw()? };
         let mut secret = secret(&self.model, &keys);
         let name = self.model.owner_secret_name();
@@ -53,7 +53,7 @@ impl Cluster {
                 Ok(Some(keys))
             }
             Err(ClusterError::Api { source, .. }) if is_there(&source) => {
-                wait_for(mounted, &name).map(|()| None)
+                wait_for_keys(&self.model, mounted).map(|()| None)
             }
             Err(error) => Err(error),
         }

@@ -46,11 +46,12 @@ fn make_missing(
     secret: &Path,
     key: Option<&Path>,
 ) -> Result<Option<OwnerKeys>, DesignerError> {
-    let Some(missing) = [Some(secret), key].into_iter().flatten().find(|p| !p.exists()) else {
+    let files: Vec<&Path> = [Some(secret), key].into_iter().flatten().collect();
+    if files.iter().all(|file| file.exists()) {
         return Ok(None);
-    };
+    }
     let cluster = Cluster::connect(credentials, model.clone())?;
-    Ok(cluster.make_keys(missing)?)
+    Ok(cluster.make_keys(&files)?)
 }
 
 fn spec(args: &TrainArgs, store: &mixnn_place::Place, keys: Keys) -> CheckpointSpec {

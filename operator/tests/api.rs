@@ -5,7 +5,13 @@
 mod common;
 
 use common::Cluster;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use mixnn_cluster::{CHECKPOINT_KEY, OWNER_SECRET, OwnerKeys};
+use mixnn_crds::MixNNModel;
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::thread;
 
 const FILES: [&str; 2] = ["mixnnmodel.yaml", "mixnnhost.yaml"];
 
@@ -100,6 +106,73 @@ async fn what_is_taken_and_what_is_refused() {
     assert!(refusal(&cluster, &host).contains("one per namespace"));
     what_may_change(&cluster);
     what_a_person_sees(&cluster);
+    the_owners_keys_are_made_once(&cluster).await;
+}
+
+/// Two designers and a person make a Secret at once: one of them does, the others take what it made.
+async fn the_owners_keys_are_made_once(cluster: &Cluster) {
+    let folder = tempfile::tempdir().unwrap();
+    cluster.credentials(folder.path());
+    let secrets: Api<Secret> = Api::default_namespaced(cluster.client());
+    for round in 0..4 {
+        // With checkpoints the Secret outlives its model: nothing collects it here.
+        let more = json!({"checkpoints": {"store": {"objectStore": {"url": "s3://bucket/race"}}}});
+        let name = format!("race-{round}");
+        let mut model = common::objects::model_with("default", &name, 1, 1, more);
+        model.metadata.uid = Some(format!("uid-{round}"));
+        let name = model.owner_secret_name();
+        let own = (round % 2 == 0).then(|| {
+            cluster.command(&[
+                "create",
+                "secret",
+                "generic",
+                &name,
+                "--from-literal=owner-secret=theirs",
+                "--from-literal=checkpoint-key=theirs",
+            ])
+        });
+        let mounts = [0, 1].map(|i| folder.path().join(format!("mount-{round}-{i}")));
+        let port = cluster.api_port();
+        let designers = mounts.clone().map(|mount| {
+            let (model, credentials) = (model.clone(), folder.path().to_owned());
+            thread::spawn(move || designer(model, port, &credentials, &mount))
+        });
+        let person =
+            own.map(|mut own| thread::spawn(move || own.output().unwrap().status.success()));
+        let made =
+            common::until("the Secret", || async { secrets.get_opt(&name).await.ok()? }).await;
+        let made = made.data.unwrap();
+        let text = |key: &str| String::from_utf8(made[key].0.clone()).unwrap();
+        // As kubelets bring it: one file after the other.
+        for key in [OWNER_SECRET, CHECKPOINT_KEY] {
+            for mount in &mounts {
+                std::fs::create_dir_all(mount).unwrap();
+                std::fs::write(mount.join(key), text(key)).unwrap();
+            }
+        }
+        let keys: Vec<OwnerKeys> =
+            designers.into_iter().filter_map(|d| d.join().unwrap()).collect();
+        let by_person = person.is_some_and(|person| person.join().unwrap());
+        assert_eq!(keys.len() + usize::from(by_person), 1, "one of them made it");
+        for keys in keys {
+            assert_eq!(*keys.owner_secret, text(OWNER_SECRET));
+            assert_eq!(*keys.checkpoint_key, text(CHECKPOINT_KEY));
+        }
+        let now = secrets.get(&name).await.unwrap().data.unwrap();
+        assert_eq!(now, made, "nobody wrote over it");
+    }
+}
+
+/// What a designer does for its keys.
+fn designer(model: MixNNModel, port: u16, credentials: &Path, mount: &Path) -> Option<OwnerKeys> {
+    let address = ("127.0.0.1", port.to_string());
+    let address = (address.0, address.1.as_str());
+    let cluster = mixnn_cluster::Cluster::connect_to(address, credentials, model).unwrap();
+    let files: Vec<PathBuf> = [OWNER_SECRET, CHECKPOINT_KEY].map(|key| mount.join(key)).into();
+    let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    let made = cluster.make_keys(&files).unwrap();
+    assert!(made.is_some() || files.iter().all(|file| file.exists()), "all of it was waited for");
+    made
 }
 
 fn what_may_change(cluster: &Cluster) {

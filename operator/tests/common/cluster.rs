@@ -231,11 +231,23 @@ impl Cluster {
         .await;
     }
 
+    /// What a pod of an administrator's would have mounted.
+    pub fn credentials(&self, folder: &Path) {
+        std::fs::copy(self.path("ca.crt"), folder.join("ca.crt")).unwrap();
+        std::fs::write(folder.join("token"), ADMIN).unwrap();
+    }
+
+    /// kubectl, to be run.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(self.assets.join("kubectl"));
+        command.arg(format!("--kubeconfig={}", self.path("kubeconfig"))).args(args);
+        command
+    }
+
     /// Runs kubectl; gives whether it went well, and what it said.
     pub fn kubectl(&self, args: &[&str], input: &str) -> (bool, String) {
-        let mut child = Command::new(self.assets.join("kubectl"))
-            .arg(format!("--kubeconfig={}", self.path("kubeconfig")))
-            .args(args)
+        let mut child = self
+            .command(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
