@@ -4,7 +4,7 @@ use crate::{Cluster, ClusterError, Progress};
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 use kube::api::{Patch, PatchParams};
-use mixnn_crds::{MixNNModel, ServingStatus, condition};
+use mixnn_crds::{MixNNModel, MixNNModelStatus, ServingStatus, condition};
 use mixnn_events::Event;
 use serde_json::{Value, json};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -40,7 +40,7 @@ struct State {
     /// To be written at once.
     urgent: bool,
     /// A trained model keeps its status until its training is taken up again.
-    held: bool,
+    held: Option<Held>,
     /// Nobody is left to write to.
     over: bool,
 }
@@ -59,16 +59,19 @@ impl Reporter {
     pub fn start(cluster: Cluster, weights: Option<String>) -> Result<Self, ClusterError> {
         let generation = cluster.model.metadata.generation;
         let mut progress = Progress::new(generation, weights, Timestamp::now());
-        let mut held = false;
+        let mut held = None;
         match cluster.ask("reading the model", || cluster.models.get(&cluster.name)) {
             Ok(found) => {
-                let status = found.status.unwrap_or_default();
-                progress.take_up(status.training, &status.conditions);
-                held = status.conditions.iter().any(|c| {
+                let old = found.status.unwrap_or_default();
+                progress.take_up(old.training.clone(), &old.conditions);
+                let trained = old.conditions.iter().any(|c| {
                     c.type_ == condition::TRAINED
                         && c.status == "True"
                         && c.observed_generation == generation
                 });
+                let starts = ("DesignerStarts", "its designer starts anew");
+                let first = old.unserved(starts.0, starts.1, Timestamp::now());
+                held = trained.then_some(Held { first });
             }
             // Only figures of earlier come from it.
             Err(error) => tracing::warn!(%error, "the status of earlier is not known"),
@@ -86,10 +89,14 @@ impl Reporter {
         let generation = found.metadata.generation;
         let before = (status.training, status.conditions.as_slice());
         let progress = Progress::of_served(generation, offer, before, Timestamp::now());
-        Self::begin(cluster, progress, false)
+        Self::begin(cluster, progress, None)
     }
 
-    fn begin(cluster: Cluster, progress: Progress, held: bool) -> Result<Self, ClusterError> {
+    fn begin(
+        cluster: Cluster,
+        progress: Progress,
+        held: Option<Held>,
+    ) -> Result<Self, ClusterError> {
         let state = State { progress, version: 1, written: 0, urgent: false, held, over: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let theirs = shared.clone();
@@ -111,7 +118,9 @@ impl Reporter {
             return;
         }
         state.version += 1;
-        state.held &= !last && !matches!(event, Event::Plan(_));
+        if last || matches!(event, Event::Plan(_)) {
+            state.held = None;
+        }
         state.urgent |= last;
         self.0.changed.notify_all();
         if last {
@@ -133,6 +142,9 @@ fn write_for_ever(cluster: &Cluster, shared: &Shared) {
         let mut state = shared.lock();
         match written {
             Ok(()) => {
+                if let Some(held) = &mut state.held {
+                    held.first = None;
+                }
                 state.written = version;
                 state.urgent &= state.version != version;
             }
@@ -143,6 +155,12 @@ fn write_for_ever(cluster: &Cluster, shared: &Shared) {
         drop(state);
         shared.changed.notify_all();
     }
+}
+
+/// A status that stays as it is.
+struct Held {
+    /// To be written first: that the designer before this one served the model is true no more.
+    first: Option<MixNNModelStatus>,
 }
 
 /// The write before.
@@ -159,15 +177,17 @@ fn next(shared: &Shared, last: Option<Last>) -> Option<(u64, Value)> {
         if state.over {
             return None;
         }
-        let news = state.version > state.written && !state.held;
+        let first = state.held.as_ref().and_then(|held| held.first.as_ref());
+        let news = first.is_some() || (state.version > state.written && state.held.is_none());
         let since = last.map_or(SELDOM, |l| l.at.elapsed());
         let pause = match last {
             Some(Last { well: true, .. }) if state.urgent => Duration::ZERO,
-            _ if state.urgent => AGAIN,
+            _ if state.urgent || first.is_some() => AGAIN,
             _ => SELDOM,
         };
         if news && since >= pause {
-            return Some((state.version, status(&state.progress)));
+            let first = first.map(|first| (state.written, json!(first)));
+            return first.or_else(|| Some((state.version, status(&state.progress))));
         }
         let wait = if news { pause.saturating_sub(since) } else { Duration::from_secs(3600) };
         let waited = shared.changed.wait_timeout(state, wait.max(Duration::from_millis(10)));

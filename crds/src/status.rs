@@ -1,6 +1,7 @@
 //! What a model's and a host's status say. Nothing is ever decided from them.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,8 @@ pub mod condition {
     pub const TRAINING_DEGRADED: &str = "TrainingDegraded";
     /// Of a model: it answers requests. The designer.
     pub const SERVING: &str = "Serving";
+    /// Those of a model that designers write.
+    pub const DESIGNERS: [&str; 4] = [INITIALIZED, TRAINED, TRAINING_DEGRADED, SERVING];
     /// Of a host: pods can be made in its namespace. The operator.
     pub const READY: &str = "Ready";
 }
@@ -151,6 +154,25 @@ pub struct PrivacyStatus {
     /// What weakens the protection, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+impl MixNNModelStatus {
+    /// All that a designer said, but that its model is not served any more, to be applied as a whole. Nothing if
+    /// it did not say that it is.
+    pub fn unserved(&self, reason: &str, message: &str, now: Timestamp) -> Option<Self> {
+        let served = |c: &Condition| c.type_ == condition::SERVING && c.status == "True";
+        self.conditions.iter().any(served).then_some(())?;
+        let its =
+            self.conditions.iter().filter(|c| condition::DESIGNERS.contains(&c.type_.as_str()));
+        let mut conditions: Vec<Condition> = its.cloned().collect();
+        for serving in conditions.iter_mut().filter(|c| served(c)) {
+            serving.status = "False".into();
+            serving.reason = reason.into();
+            serving.message = message.into();
+            serving.last_transition_time = Time(now);
+        }
+        Some(Self { conditions, training: self.training.clone(), ..Self::default() })
+    }
 }
 
 /// How a host fares. It names no owner.

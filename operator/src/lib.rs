@@ -16,7 +16,7 @@
 //! | `drive`, `apply` | step after step, record first |
 //! | `model`, `host`, `pool`, `collect` | who is driven when |
 //! | `objects` | what is applied in namespaces of others |
-//! | `stranded` | designers on silent nodes |
+//! | `stranded`, `gone` | designers on silent nodes; what those that are gone cannot say |
 //! | `registration`, `ca` | the directory of keys over HTTPS |
 //! | [`run`] | leader election and the rest of a process |
 //! | `chores` | what the chart's hooks run |
@@ -38,6 +38,7 @@ mod chores;
 mod collect;
 mod context;
 mod drive;
+mod gone;
 mod health;
 mod host;
 mod keys;

@@ -15,7 +15,7 @@ use crate::registration::directory_of;
 use crate::status::News;
 use crate::validate::{Invalid, validate, workload};
 use crate::world::{Eyes, now};
-use crate::{status, stranded};
+use crate::{gone, status, stranded};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
@@ -150,7 +150,11 @@ async fn reconcile_model(model: &MixNNModel, models: &Models) -> Result<Action, 
         publish(models, model, EventType::Warning, "ServingBlocked", error.to_string()).await;
         return Err(error);
     }
-    let wait = [driven.wait, look, untold].into_iter().flatten().min();
+    let unserved = gone::unserve(context, model).await.map_err(|source| {
+        let (namespace, name) = (model.namespace().unwrap_or_default(), model.name_any());
+        ReconcileError::Status { namespace, name, source }
+    })?;
+    let wait = [driven.wait, look, untold, unserved].into_iter().flatten().min();
     Ok(wait.map_or_else(Action::await_change, Action::requeue))
 }
 
@@ -417,10 +421,10 @@ impl Owner<'_> {
     }
 }
 
-/// What was applied for a model's designer is to be applied again: somebody changed or removed it.
+/// What was applied for a model is to be applied again: somebody removed it.
 pub fn forget_applied(context: &Context, model: &MixNNModel) {
     context.applied.forget(&model.uid().unwrap_or_default());
-    tracing::debug!(designer = designer_name(model), "what belongs to a designer was changed");
+    tracing::debug!(model = model.name_any(), "what belongs to a model was removed");
     context.wake(workload(model));
 }
 

@@ -16,16 +16,21 @@ use anyhow::Context as _;
 use futures::StreamExt;
 use k8s_controller::LeaderElection;
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::api::PartialObjectMeta;
 use kube::client::ClientBuilder;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Config, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, watcher};
 use kube::runtime::{PredicateConfig, WatchStreamExt};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use mixnn_crds::MixNNHost;
 use mixnn_directory::Patience;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -250,7 +255,9 @@ async fn lead(context: Arc<Context>) {
     let store = models.store.clone();
     tasks.0.push(tokio::spawn(collect::run(context.clone(), models)));
     tasks.0.push(tokio::spawn(pool::run(context.clone(), pool)));
-    tasks.0.push(tokio::spawn(designers(context.clone(), store)));
+    tasks.0.push(tokio::spawn(designers(context.clone(), store.clone())));
+    tasks.0.push(tokio::spawn(restored::<Service>(context.clone(), store.clone())));
+    tasks.0.push(tokio::spawn(restored::<NetworkPolicy>(context.clone(), store)));
     context.doubt_all();
     // Tasks of their own: in one with the Lease's renewal, whatever is always ready would be polled first, and a
     // busy operator would lose its Lease.
@@ -261,7 +268,7 @@ async fn lead(context: Arc<Context>) {
 
 /// Changes with the object's spec, labels and identity, and not with its status.
 #[expect(clippy::unnecessary_wraps, reason = "predicates may give nothing")]
-fn spec_of<K: kube::Resource>(object: &K) -> Option<u64> {
+fn spec_of<K: Resource>(object: &K) -> Option<u64> {
     let meta = object.meta();
     let mut hasher = DefaultHasher::new();
     (&meta.uid, meta.generation, &meta.labels).hash(&mut hasher);
@@ -291,7 +298,10 @@ fn models(
     let listed = Arc::new(AtomicBool::new(false));
     let all = listed.clone();
     let (reader, writer) = kube::runtime::reflector::store();
-    let stream = kube::runtime::reflector(writer, watcher(api, watcher::Config::default()))
+    // Who wrote which field is half of what a model takes, and of no use here.
+    let watched =
+        watcher(api, watcher::Config::default()).modify(|model| model.managed_fields_mut().clear());
+    let stream = kube::runtime::reflector(writer, watched)
         .default_backoff()
         .inspect(move |event| match event {
             Ok(watcher::Event::Delete(model)) => {
@@ -368,8 +378,27 @@ async fn designers(context: Arc<Context>, models: ModelStore) {
     }
 }
 
-fn model_of(set: &StatefulSet, models: &ModelStore) -> Option<mixnn_crds::MixNNModel> {
-    let name = set.labels().get(labels::MODEL)?;
-    let key = ObjectRef::new(name).within(&set.namespace()?);
+/// What clients reach models by is made again when somebody removes it.
+async fn restored<K>(context: Arc<Context>, models: ModelStore)
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let api: Api<PartialObjectMeta<K>> = Api::all(context.client.clone());
+    let config = watcher::Config::default().labels(labels::MODEL);
+    let stream = watcher(api, config).default_backoff();
+    futures::pin_mut!(stream);
+    while let Some(event) = stream.next().await {
+        if let Ok(watcher::Event::Delete(object)) = event
+            && let Some(model) = model_of(&object, &models)
+        {
+            forget_applied(&context, &model);
+        }
+    }
+}
+
+/// The model that an object was made for.
+fn model_of(object: &impl ResourceExt, models: &ModelStore) -> Option<mixnn_crds::MixNNModel> {
+    let name = object.labels().get(labels::MODEL)?;
+    let key = ObjectRef::new(name).within(&object.namespace()?);
     models.get(&key)?.0.clone().ok()
 }

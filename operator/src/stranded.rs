@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::SignedDuration;
 use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, ResourceExt};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,33 +18,54 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Which designers are to be looked at, and when: those whose StatefulSet is not as it is to be, as long as it is
 /// not.
 #[derive(Default)]
-pub struct Looks(Mutex<HashMap<String, Instant>>);
+pub struct Looks(Mutex<Seen>);
+
+#[derive(Default)]
+struct Seen {
+    /// When to look, by workload.
+    due: HashMap<String, Instant>,
+    /// Workloads whose StatefulSet has no pod that is ready.
+    gone: HashSet<String>,
+}
 
 impl Looks {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+    fn lock(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The StatefulSet of this workload's designer was seen. Gives whether it is to be looked at.
+    /// The StatefulSet of this workload's designer was seen. Gives whether there may be something to do.
     pub fn seen(&self, workload: &str, set: &StatefulSet) -> bool {
-        let well = is_well(set);
+        let (well, gone) = (is_well(set), ready(set) == 0);
+        let mut seen = self.lock();
         if well {
-            self.forget(workload);
+            seen.due.remove(workload);
         } else {
-            self.lock().entry(workload.to_owned()).or_insert_with(|| Instant::now() + LOOK);
+            seen.due.entry(workload.to_owned()).or_insert_with(|| Instant::now() + LOOK);
         }
-        !well
+        if gone {
+            seen.gone.insert(workload.to_owned());
+        } else {
+            seen.gone.remove(workload);
+        }
+        gone || !well
     }
 
-    /// There is nothing to be looked at.
+    /// Whether no pod of the designer is ready.
+    pub fn is_gone(&self, workload: &str) -> bool {
+        self.lock().gone.contains(workload)
+    }
+
+    /// There is no such workload any more.
     pub fn forget(&self, workload: &str) {
-        self.lock().remove(workload);
+        let mut seen = self.lock();
+        seen.due.remove(workload);
+        seen.gone.remove(workload);
     }
 
     /// Whether to look now; the next look is then due in a while. Else for how long not.
     fn begin(&self, workload: &str, now: Instant) -> Result<(), Option<Duration>> {
-        let mut looks = self.lock();
-        let Some(next) = looks.get_mut(workload) else { return Err(None) };
+        let mut seen = self.lock();
+        let Some(next) = seen.due.get_mut(workload) else { return Err(None) };
         if *next > now {
             return Err(Some(*next - now));
         }
@@ -58,9 +79,11 @@ fn is_well(set: &StatefulSet) -> bool {
     let wanted = set.spec.as_ref().and_then(|s| s.replicas);
     let Some(status) = &set.status else { return false };
     let known = status.observed_generation == set.metadata.generation;
-    known
-        && Some(status.replicas) == wanted
-        && status.ready_replicas.unwrap_or(0) == status.replicas
+    known && Some(status.replicas) == wanted && ready(set) == status.replicas
+}
+
+fn ready(set: &StatefulSet) -> i32 {
+    set.status.as_ref().and_then(|s| s.ready_replicas).unwrap_or(0)
 }
 
 /// Looks at a designer's pod if that is due, and removes it by force if it was to end and its node has been
@@ -127,7 +150,9 @@ mod tests {
         assert!(looks.seen("uid", &set(1, 1, 0)), "what changes meanwhile makes it no later");
         assert_eq!(looks.begin("uid", later), Err(Some(LOOK)));
         assert_eq!(looks.begin("uid", later + LOOK), Ok(()));
+        assert!(looks.is_gone("uid"));
         assert!(!looks.seen("uid", &set(1, 1, 1)));
+        assert!(!looks.is_gone("uid"));
         assert_eq!(looks.begin("uid", later + 9 * LOOK), Err(None));
     }
 

@@ -9,7 +9,7 @@ use common::kubelet;
 use common::team::{PLATFORM, Running, pod_token};
 use common::{World, objects, until};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -71,6 +71,7 @@ async fn from_apply_to_delete() {
     the_operator_is_held_to_one_shape(&world, &pods[0], &designer).await;
     registration(&world, &operator, &pods, &designer).await;
     a_lost_pod_is_replaced(&world, &hosts, &pods).await;
+    a_served_model_whose_designer_is_gone(&world, &hosts).await;
     a_pod_on_a_dead_node_is_replaced(&world, &hosts).await;
     suspend_and_resume(&world, &hosts).await;
     world.models("vision").delete("net", &DeleteParams::default()).await.unwrap();
@@ -446,6 +447,57 @@ async fn a_pod_on_a_dead_node_is_replaced(world: &World, hosts: &[String]) {
         (world.pods(hosts).await.len() == 5).then_some(())
     })
     .await;
+}
+
+/// Nobody answers any more, and the status says so though nobody is left to say it. What clients reach the model by
+/// comes back when somebody removes it.
+async fn a_served_model_whose_designer_is_gone(world: &World, hosts: &[String]) {
+    let more = json!({
+        "serving": {"enabled": true},
+        "checkpoints": {"everySteps": 1, "store": {"objectStore": {"url": "s3://bucket/shop"}}},
+    });
+    world.create(&objects::model_with("vision", "shop", 1, 1, more)).await;
+    let pods: Api<Pod> = Api::namespaced(world.client.clone(), "vision");
+    until("the designer is ready", || async {
+        let status = pods.get_opt("shop-designer-0").await.ok()??.status?;
+        status.conditions?.iter().any(|c| c.type_ == "Ready" && c.status == "True").then_some(())
+    })
+    .await;
+    // As its designer says it.
+    let condition = |type_: &str| json!({"type": type_, "status": "True", "reason": "Said", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let said = Patch::Apply(json!({
+        "apiVersion": "mixnn.dev/v1alpha1", "kind": "MixNNModel", "status": {
+            "training": {"digest": "d1"}, "serving": {"url": "https://shop-serving.vision.svc:8443", "version": "1"},
+            "conditions": [condition("Trained"), condition("Serving")],
+        },
+    }));
+    let models = world.models("vision");
+    models.patch_status("shop", &PatchParams::apply("mixnn-designer"), &said).await.unwrap();
+    let services: Api<Service> = Api::namespaced(world.client.clone(), "vision");
+    let service =
+        until("its Service", || async { services.get_opt("shop-serving").await.ok()? }).await;
+    services.delete("shop-serving", &DeleteParams::default()).await.unwrap();
+    until("its Service again", || async {
+        (services.get_opt("shop-serving").await.ok()??.uid() != service.uid()).then_some(())
+    })
+    .await;
+
+    let nodes: Api<Node> = Api::all(world.client.clone());
+    let closed = |closed: bool| Patch::Merge(json!({"spec": {"unschedulable": closed}}));
+    for node in nodes.list(&ListParams::default()).await.unwrap() {
+        nodes.patch(&node.name_any(), &PatchParams::default(), &closed(true)).await.unwrap();
+    }
+    pods.delete("shop-designer-0", &DeleteParams::default()).await.unwrap();
+    let model = world.condition("vision", "shop", "Serving", "False", "DesignerGone").await;
+    let status = model.status.unwrap();
+    assert_eq!((status.serving, status.training.unwrap().digest.as_deref()), (None, Some("d1")));
+    assert!(status.conditions.iter().any(|c| c.type_ == "Trained" && c.status == "True"));
+    for node in nodes.list(&ListParams::default()).await.unwrap() {
+        nodes.patch(&node.name_any(), &PatchParams::default(), &closed(false)).await.unwrap();
+    }
+    models.delete("shop", &DeleteParams::default()).await.unwrap();
+    until("its pods are gone", || async { (world.pods(hosts).await.len() == 5).then_some(()) })
+        .await;
 }
 
 async fn suspend_and_resume(world: &World, hosts: &[String]) {
