@@ -39,6 +39,14 @@ pub fn apply(manifests: &str) {
     run("kubectl", &["apply", "-f", "-"], manifests);
 }
 
+/// Pods of MixNN in all namespaces, by a selector.
+pub fn pods(selector: &str) -> Vec<Value> {
+    let Value::Array(pods) = get(&["pods", "-A", "-l", selector])["items"].take() else {
+        panic!("a list of pods has no items")
+    };
+    pods
+}
+
 /// An object or a list.
 pub fn get(args: &[&str]) -> Value {
     let args = [&["get", "-o", "json"], args].concat();

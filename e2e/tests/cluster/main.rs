@@ -5,7 +5,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod forwarded;
 mod host_view;
+mod hosts;
 mod kube;
 mod local;
 mod model;
@@ -41,8 +43,10 @@ fn from_install_to_uninstall() {
     served::to_those_who_may_ask(&lenet5);
     lenet5.delete();
     nothing_is_left();
+    hosts::of_no_use_to_what_is_too_large();
+    nothing_is_left();
 
-    let stormy = Model::apply("stormy");
+    let stormy = Model::apply_sealed("stormy");
     assert_eq!(disturbed(&stormy, &platform), truth.digest, "and a disturbed one gives the same");
     platform::forget_dead_nodes();
     uninstall_is_refused();
@@ -65,6 +69,7 @@ fn undisturbed(model: &Model) -> model::Outcome {
     model.reach(1);
     report("apply to the first step", since());
     host_view::tells_nothing(model);
+    hosts::figures_of_relays_alone();
     platform::memory();
     let outcome = model.outcome();
     report("apply to Trained", since());
@@ -92,7 +97,9 @@ fn disturbed(model: &Model, platform: &Platform) -> String {
 
 type Disturbance = (&'static str, fn(&Model, &Platform));
 
-const DISTURBANCES: [Disturbance; 6] = [
+const DISTURBANCES: [Disturbance; 8] = [
+    ("a host that withdraws", |model, _| hosts::withdraw(model)),
+    ("a node drained", |model, _| hosts::drain(model)),
     ("a layer's pod deleted", |_, _| delete_one("layer")),
     ("a relay's pod deleted", |_, _| delete_one("relay")),
     ("the designer deleted", |model, _| {
@@ -104,8 +111,7 @@ const DISTURBANCES: [Disturbance; 6] = [
 ];
 
 fn delete_one(role: &str) {
-    let pods = get(&["pods", "-A", "-l", &format!("mixnn.dev/pod={role}")]);
-    let pod = &pods["items"][0]["metadata"];
+    let pod = &kube::pods(&format!("mixnn.dev/pod={role}"))[0]["metadata"];
     kubectl(&[
         "-n",
         field(pod, "/namespace"),

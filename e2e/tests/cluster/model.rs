@@ -2,7 +2,7 @@
 
 use crate::OWNER;
 use crate::kube::{apply, field, get, kubectl, try_run, until};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Enough steps for every disturbance.
 const SAMPLES: u64 = 6000;
@@ -72,10 +72,31 @@ pub struct Model {
 impl Model {
     /// Applies it, with a volume for its checkpoints.
     pub fn apply(name: &str) -> Self {
+        Self::apply_with(name, |_| {})
+    }
+
+    /// In sealed mode: its layers are in a Secret, which the designer alone reads.
+    pub fn apply_sealed(name: &str) -> Self {
+        Self::apply_with(name, |spec| {
+            let layers = spec.remove("layers").unwrap();
+            let secret = format!("{name}-layers");
+            spec.insert("layersFrom".into(), json!({"secretRef": {"name": secret}}));
+            let count = layers.as_array().unwrap().len();
+            spec.insert("layerCounts".into(), json!({"standard": count}));
+            let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret, "namespace": OWNER},
+                "stringData": {"layers.yaml": layers.to_string()}});
+            apply(&secret.to_string());
+        })
+    }
+
+    /// With something else in its spec.
+    pub fn apply_with(name: &str, change: impl FnOnce(&mut Map<String, Value>)) -> Self {
         let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": OWNER},
             "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
         apply(&claim.to_string());
-        apply(&manifest(name).to_string());
+        let mut manifest = manifest(name);
+        change(manifest["spec"].as_object_mut().unwrap());
+        apply(&manifest.to_string());
         Self { name: name.to_owned() }
     }
 
@@ -122,11 +143,17 @@ impl Model {
 
     /// Waits until a condition is true.
     pub fn condition(&self, condition: &str) {
+        self.condition_as(condition, |c| c["status"] == "True");
+    }
+
+    /// Waits until a condition is as asked for; gives its message.
+    pub fn condition_as(&self, condition: &str, is: impl Fn(&Value) -> bool) -> String {
         until(&format!("{condition} of {}", self.name), || {
             let object = self.object();
             let all = object.pointer("/status/conditions")?.as_array()?;
-            all.iter().find(|c| c["type"] == condition && c["status"] == "True").map(|_| ())
-        });
+            let found = all.iter().find(|c| c["type"] == condition && is(c))?;
+            Some(field(found, "/message").to_owned())
+        })
     }
 
     /// Waits until it is trained; gives what its designer said then. Its pod goes on to serve.

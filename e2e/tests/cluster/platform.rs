@@ -30,12 +30,7 @@ impl Platform {
         apply(&namespace(OWNER, &member(json!({"mixnn": "allowed"}))).to_string());
         for host in HOSTS {
             apply(&namespace(host, &member(json!({}))).to_string());
-            apply(
-                &json!({"apiVersion": "mixnn.dev/v1alpha1", "kind": "MixNNHost", "metadata": {"name": "mixnn", "namespace": host},
-                    "spec": {"allowedOwners": {"namespaceSelector": {"matchLabels": {"mixnn": "allowed"}}}, "maxPods": 8,
-                        "priorityClassName": "mixnn-hosted"}})
-                .to_string(),
-            );
+            apply(&self::host(host).to_string());
         }
         platform
     }
@@ -45,7 +40,7 @@ impl Platform {
         // Short patience with lost nodes; small relays: the cluster's nodes share the cores of one machine.
         let settings = [
             "--set",
-            "relays.cpu=100m,relays.memory=512Mi,lostAfter=5",
+            "relays.cpu=100m,relays.memory=512Mi,lostAfter=5,relays.metrics=true,networkPolicy.monitoring.team=observability",
             "--wait",
             "--timeout",
             "180s",
@@ -114,6 +109,13 @@ pub fn remove_teams() {
     let namespaces = [&HOSTS[..], &[OWNER, PLATFORM]].concat();
     kubectl(&[&["delete", "namespace", "--timeout=300s"], &namespaces[..]].concat());
     kubectl(&["delete", "crd", "mixnnmodels.mixnn.dev", "mixnnhosts.mixnn.dev"]);
+}
+
+/// Consent of a namespace to host.
+pub fn host(namespace: &str) -> Value {
+    json!({"apiVersion": "mixnn.dev/v1alpha1", "kind": "MixNNHost", "metadata": {"name": "mixnn", "namespace": namespace},
+        "spec": {"allowedOwners": {"namespaceSelector": {"matchLabels": {"mixnn": "allowed"}}}, "maxPods": 8,
+            "priorityClassName": "mixnn-hosted"}})
 }
 
 fn namespace(name: &str, labels: &Value) -> Value {

@@ -1,13 +1,12 @@
 //! A trained model that is asked, from outside of the cluster by a forwarded port of its Service.
 
+use crate::forwarded::Forwarded;
 use crate::kube::{get, kubectl, try_run, until};
 use crate::local::mixnn;
 use crate::model::{Model, manifest};
 use crate::{OWNER, report};
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 const CLIENT: &str = "shop";
@@ -25,7 +24,7 @@ pub fn to_those_who_may_ask(model: &Model) {
     let audience = format!("--audience={}", model.status("/serving/audience"));
     let token = kubectl(&["-n", OWNER, "create", "token", CLIENT, &audience]);
     std::fs::write(path("token"), token).unwrap();
-    let forwarded = Forwarded::of("lenet5-serving");
+    let forwarded = Forwarded::to(OWNER, "service/lenet5-serving", 8443);
     let url = format!("https://localhost:{}", forwarded.port);
 
     let without = ask(&url, folder.path(), &[]).unwrap_err();
@@ -59,37 +58,4 @@ fn ask(url: &str, folder: &Path, more: &[&str]) -> Result<String, String> {
     let (model, ca) = (file("model.yaml"), file("ca.pem"));
     let args = ["predict", "-f", &model, "-n", "20", "--split", "test", "-o", "json", "--url", url];
     try_run(&mixnn(), &[&args[..], &["--ca", &ca], more].concat(), "")
-}
-
-/// A port of this machine that leads to a Service.
-struct Forwarded {
-    port: u16,
-    process: Child,
-    /// Held open: kubectl ends when it can say nothing any more.
-    _said: BufReader<ChildStdout>,
-}
-
-impl Forwarded {
-    fn of(service: &str) -> Self {
-        let target = format!("service/{service}");
-        let mut process = Command::new("kubectl")
-            .args(["-n", OWNER, "port-forward", &target, ":8443"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let mut said = BufReader::new(process.stdout.take().unwrap());
-        said.read_line(&mut line).unwrap();
-        // Forwarding from 127.0.0.1:40123 -> 8443
-        let port = line.split(" -> ").next().and_then(|l| l.rsplit(':').next()?.parse().ok());
-        let port = port.unwrap_or_else(|| panic!("kubectl port-forward says: {line}"));
-        Self { port, process, _said: said }
-    }
-}
-
-impl Drop for Forwarded {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
