@@ -117,6 +117,7 @@ pub struct ModelArgs {
   mixnn run --compare -f examples/lenet5.yaml
   mixnn run -f examples/lenet5-mnist.yaml --data ~/mnist -o json
   mixnn run -f examples/lenet5.yaml --page 127.0.0.1:8765 --tensorboard curves
+  mixnn run -f examples/lenet5.yaml --timings --trace trace.json
   mixnn run --resume run/lenet5-1 -f examples/lenet5.yaml")]
 pub struct RunArgs {
     #[command(flatten)]
@@ -130,6 +131,13 @@ pub struct RunArgs {
     /// Write curves for TensorBoard below this folder, in a folder named after the run
     #[arg(long, value_name = "DIR")]
     pub tensorboard: Option<PathBuf>,
+    /// Let layers tell where their time goes: at the end a table says it, and timings.svg in the run's folder shows
+    /// it of one step. The layers' hosts learn that somebody asks
+    #[arg(long)]
+    pub timings: bool,
+    /// Write all times as a trace for Perfetto (ui.perfetto.dev) or chrome://tracing
+    #[arg(long, value_name = "FILE", requires = "timings")]
+    pub trace: Option<PathBuf>,
     /// Seconds without a word from any layer before a step is taken back
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub stall: u64,

@@ -17,6 +17,7 @@ mod progress;
 mod run;
 mod spark;
 mod table;
+mod timings;
 mod topology;
 mod validate;
 

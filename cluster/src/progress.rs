@@ -193,6 +193,7 @@ impl Progress {
             }
             Event::Reading(_)
             | Event::Ring(_)
+            | Event::Times(_)
             | Event::Serving(_)
             | Event::ServingEnded(_)
             | Event::Done(_) => {

@@ -50,6 +50,9 @@ pub(crate) struct TrainArgs {
     /// Steps from one checkpoint to the next; 0: none.
     #[arg(long, default_value_t = 100, value_name = "STEPS")]
     pub(crate) checkpoint_every: u64,
+    /// Let layers tell where their time of each step goes, and keep it in the record
+    #[arg(long, requires = "record")]
+    pub(crate) timings: bool,
     #[command(flatten)]
     pub(crate) checkpoints: CheckpointArgs,
     /// In a Kubernetes cluster: folder with `token` and `ca.crt` of the API server. The status of the

@@ -38,6 +38,7 @@ mod setup;
 mod shunned;
 mod step;
 mod tensorboard;
+mod timeline;
 mod train;
 mod view;
 mod watch;

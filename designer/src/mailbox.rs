@@ -7,11 +7,13 @@ use crate::gathering::Gathering;
 use crate::known::Known;
 use crate::pool::Pool;
 use crate::ring::{End, Lane, Ring};
+use crate::timeline::Timeline;
+use mixnn_events::Doing;
 use mixnn_model::Layer;
 use mixnn_nn::Tally;
 use mixnn_protocol::control::{self, Command, Direction, FailureReason, Report};
 use mixnn_protocol::{CellDrop, Kind, LaneRole, Message, MessageHeader};
-use mixnn_transport::{Endpoint, Event, Events};
+use mixnn_transport::{Endpoint, Event, Events, Passage};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -42,6 +44,8 @@ pub(crate) struct Mailbox<'a> {
     pub(crate) known: Vec<Known>,
     /// Sealed states that are being brought in.
     pub(crate) gathering: Option<Gathering>,
+    /// Where the time of steps goes, if that is to be known.
+    pub(crate) timeline: Option<Timeline>,
 }
 
 impl<'a> Mailbox<'a> {
@@ -67,6 +71,31 @@ impl<'a> Mailbox<'a> {
             losses: VecDeque::new(),
             known: vec![Known::default(); layers.len()],
             gathering: None,
+            timeline: None,
+        }
+    }
+
+    /// From now on notes where the time of steps goes.
+    pub(crate) fn keep_times(&mut self) {
+        self.endpoint.set_timed(true);
+        self.timeline = Some(Timeline::new(self.layers.len()));
+    }
+
+    /// When a computation begins, if that is to be known.
+    pub(crate) fn begin(&self) -> Option<Instant> {
+        self.timeline.as_ref().map(|_| Instant::now())
+    }
+
+    /// A computation of this process has ended.
+    pub(crate) fn computed(
+        &mut self,
+        doing: Doing,
+        step: u64,
+        micro_batch: u32,
+        began: Option<Instant>,
+    ) {
+        if let (Some(timeline), Some(began)) = (&mut self.timeline, began) {
+            timeline.computed(doing, step, micro_batch, began);
         }
     }
 
@@ -134,6 +163,9 @@ impl<'a> Mailbox<'a> {
         self.outputs.clear();
         self.losses.clear();
         self.known.iter_mut().for_each(|known| known.norms = None);
+        if let Some(timeline) = &mut self.timeline {
+            timeline.forget();
+        }
         self.attempt
     }
 
@@ -297,7 +329,11 @@ impl<'a> Mailbox<'a> {
     /// Sorts an event; gives whether it is progress.
     fn event(&mut self, event: Event) -> Result<bool, Interrupt> {
         match event {
-            Event::Message { lane, message } => self.message(lane, message),
+            Event::Message { lane, message, passage } => self.message(lane, message, passage),
+            Event::Sent { lane, header, passage } => {
+                self.passed(lane, header, Some(passage));
+                Ok(false)
+            }
             Event::LaneFault { lane, drop } => self.lane_fault(lane, drop),
             Event::Stopped(error) => Err(DesignerError::Stopped(error).into()),
             Event::LinkDown(node) => {
@@ -325,8 +361,23 @@ impl<'a> Mailbox<'a> {
         }
     }
 
-    fn message(&mut self, lane: u32, message: Message) -> Result<bool, Interrupt> {
+    fn passed(&mut self, lane: u32, header: MessageHeader, passage: Option<Passage>) {
+        if let (Some(passage), Some(timeline)) = (passage, &mut self.timeline)
+            && let Some(lane) = self.ring.named(lane)
+            && (header.term, header.attempt) == (self.pool.head.term, self.attempt)
+        {
+            timeline.passed(lane, header, passage);
+        }
+    }
+
+    fn message(
+        &mut self,
+        lane: u32,
+        message: Message,
+        passage: Option<Passage>,
+    ) -> Result<bool, Interrupt> {
         let header = message.header;
+        self.passed(lane, header, passage);
         if header.term != self.pool.head.term {
             return Ok(false);
         }
@@ -351,7 +402,7 @@ impl<'a> Mailbox<'a> {
                         problem: e.to_string(),
                     }
                 })?;
-                self.report(layer, header, report)
+                self.report(layer, header, report, passage)
             }
             _ => Ok(false),
         }
@@ -362,6 +413,7 @@ impl<'a> Mailbox<'a> {
         layer: usize,
         header: MessageHeader,
         report: Report,
+        passage: Option<Passage>,
     ) -> Result<bool, Interrupt> {
         let of_attempt = header.attempt == self.attempt;
         let known = &mut self.known[layer];
@@ -379,6 +431,12 @@ impl<'a> Mailbox<'a> {
                 known.heard[at] = Some(header.attempt);
             }
             Report::Applied if of_attempt => known.applied = header.step,
+            Report::Timed(times) if of_attempt => {
+                known.applied = header.step;
+                if let Some(timeline) = &mut self.timeline {
+                    timeline.told(layer, header.step, &times, passage);
+                }
+            }
             Report::RolledBack if of_attempt => known.rolled_back = Some(header.attempt),
             Report::Norms(bits) if of_attempt => {
                 let norms = bits.into_iter().map(f32::from_bits).collect();
@@ -407,6 +465,7 @@ impl<'a> Mailbox<'a> {
             | Report::Heard(_)
             | Report::Norms(_)
             | Report::Applied
+            | Report::Timed(_)
             | Report::RolledBack
             | Report::Failed(_)
             | Report::Loss { .. } => return Ok(false),

@@ -137,6 +137,7 @@ fn train(args: &TrainArgs, emit: &mut Emitter<std::io::Stdout>) -> Result<Outcom
         stall: Duration::from_secs(args.stall),
         cores: args.cores,
         snapshot_every: args.checkpoint_every,
+        timed: args.timings,
         checkpoints,
         stay: &|| wishes.serves(),
     };

@@ -73,6 +73,8 @@ pub(crate) struct RingSpec<'a> {
     pub(crate) cores: Option<f64>,
     /// Every so many steps each layer keeps its state for a rollback.
     pub(crate) snapshot_every: u64,
+    /// Whether layers tell where their time goes.
+    pub(crate) timed: bool,
     /// Where these states are kept too, sealed, and what a designer that takes over must know.
     pub(crate) checkpoints: Option<CheckpointSpec>,
 }
@@ -155,6 +157,9 @@ impl<'a> Session<'a> {
             redraw: false,
             begins: Instant::now(),
         };
+        if spec.timed {
+            session.mailbox.keep_times();
+        }
         session.check_newest()?;
         session.take_up_record()?;
         session.stock_claims(layers.len())?;
@@ -493,6 +498,7 @@ impl<'a> Session<'a> {
             profile: self.spec.profile.clone(),
             snapshot_every: self.spec.snapshot_every,
             imported: self.imported,
+            timed: self.spec.timed,
         };
         model.layers().iter().enumerate().map(one).collect()
     }

@@ -4,7 +4,7 @@ use crate::Prepared;
 use crate::fault::{Fault, Interrupt};
 use crate::mailbox::Mailbox;
 use mixnn_data::Batch;
-use mixnn_events::Spent;
+use mixnn_events::{Doing, Spent};
 use mixnn_model::LossPlacement;
 use mixnn_nn::{
     MicroBatch, NnError, StepReport, Tally, clip_factor, loss, tensor_from_wire, tensor_to_wire,
@@ -42,7 +42,7 @@ pub(crate) struct Stepper<'m, 'b, 'p> {
 
 impl Stepper<'_, '_, '_> {
     /// Sends a batch's inputs (and labels, where the last layer computes the loss).
-    pub(crate) fn inject(&self, number: u64, batch: &Batch) -> Result<Flight, Interrupt> {
+    pub(crate) fn inject(&mut self, number: u64, batch: &Batch) -> Result<Flight, Interrupt> {
         let mut flight = Flight {
             number,
             batch: self.prepared.cut(batch)?,
@@ -56,7 +56,7 @@ impl Stepper<'_, '_, '_> {
         Ok(flight)
     }
 
-    fn launch(&self, flight: &mut Flight) -> Result<(), NnError> {
+    fn launch(&mut self, flight: &mut Flight) -> Result<(), NnError> {
         if self.loss_at_last_layer() {
             for (i, m) in flight.batch.iter().enumerate() {
                 let labels = tensor_to_wire(&m.labels)?;
@@ -67,13 +67,18 @@ impl Stepper<'_, '_, '_> {
     }
 
     /// Sends inputs until as many are on their way as layers have memory for.
-    fn launch_more(&self, flight: &mut Flight) -> Result<(), NnError> {
+    fn launch_more(&mut self, flight: &mut Flight) -> Result<(), NnError> {
         let most = flight.done as usize + self.prepared.in_flight();
+        if flight.launched == flight.batch.len().min(most) {
+            return Ok(());
+        }
+        let (first, began) = (flight.launched as u32, self.mailbox.begin());
         while flight.launched < flight.batch.len().min(most) {
             let input = tensor_to_wire(&flight.batch[flight.launched].inputs)?;
             self.mailbox.send(Kind::Activation, flight.number, flight.launched as u32, input);
             flight.launched += 1;
         }
+        self.mailbox.computed(Doing::Inputs, flight.number, first, began);
         Ok(())
     }
 
@@ -115,6 +120,7 @@ impl Stepper<'_, '_, '_> {
         self.mailbox.send(Kind::Gradient, step, micro_batch, tensor_to_wire(&output.gradient)?);
         flight.add(output.loss, output.tally);
         flight.spent.loss += since(begun);
+        self.mailbox.computed(Doing::Loss, step, micro_batch, Some(begun));
         Ok(())
     }
 

@@ -6,11 +6,12 @@ use crate::judge::Judge;
 use crate::mailbox::Mailbox;
 use crate::session::{RingSpec, Session};
 use crate::step::{Flight, Stepper, since};
+use crate::timeline::Timeline;
 use crate::view::view;
 use crate::watch::{StepWatch, TestSum};
 use crate::{CheckpointSpec, DesignerError, Emitter, Prepared, weights};
 use mixnn_data::Batches;
-use mixnn_events::{Event, Outcome, Phase, Step, Tested};
+use mixnn_events::{Doing, Event, Outcome, Phase, Step, Tested};
 use mixnn_nn::{evaluate, merge_exports, model_digest, tensor_from_wire, tensor_to_wire};
 use mixnn_node::{NodeArgs, Started};
 use mixnn_place::Place;
@@ -42,6 +43,8 @@ pub struct Training<'a> {
     pub cores: Option<f64>,
     /// Every so many steps each layer keeps its state for a rollback.
     pub snapshot_every: u64,
+    /// Whether layers tell where their time of each step goes. They learn that their owner asks.
+    pub timed: bool,
     /// Where these states are kept too, sealed, if anywhere.
     pub checkpoints: Option<CheckpointSpec>,
     /// Asked once it is trained: whether its pods are kept, to serve it.
@@ -64,6 +67,7 @@ impl<'a> Training<'a> {
             stall: self.stall,
             cores: self.cores,
             snapshot_every: self.snapshot_every,
+            timed: self.timed,
             checkpoints: self.checkpoints.clone(),
         }
     }
@@ -176,6 +180,9 @@ fn train<W: Write>(
         run_steps(session, course, emit)?;
     }
     emit.emit(&Event::Phase(Phase::Finishing));
+    for times in session.mailbox.timeline.iter_mut().flat_map(Timeline::rest) {
+        emit.keep(&Event::Times(times));
+    }
     session.last_checkpoint(course.committed, emit)?;
     let digest = collect(session, course)?;
     Ok(course.watch.outcome(course.committed, course.tested.clone(), &digest))
@@ -218,8 +225,8 @@ fn run_steps<W: Write>(
     let mut batches = prepared.training_batches(epoch, done);
     let first = course.committed + 1;
     let mut flight = {
-        let stepper = Stepper { mailbox: &mut session.mailbox, prepared, stall };
-        next_flight(&stepper, &mut batches, first)?
+        let mut stepper = Stepper { mailbox: &mut session.mailbox, prepared, stall };
+        next_flight(&mut stepper, &mut batches, first)?
     };
     while let Some(mut current) = flight.take() {
         let mut stepper = Stepper { mailbox: &mut session.mailbox, prepared, stall };
@@ -227,7 +234,7 @@ fn run_steps<W: Write>(
         let number = current.number();
         if !course.judge.is_due(number) {
             let begun = Instant::now();
-            flight = next_flight(&stepper, &mut batches, number + 1)?;
+            flight = next_flight(&mut stepper, &mut batches, number + 1)?;
             current.spent.inputs += since(begun);
         }
         let begun = Instant::now();
@@ -237,6 +244,9 @@ fn run_steps<W: Write>(
         session.progressed();
         session.mailbox.tend_leases()?;
         emit.emit(&Event::Step(step_event(prepared, epoch, &current, course.watch.lap())));
+        for times in session.mailbox.timeline.iter_mut().flat_map(|t| t.committed(number)) {
+            emit.keep(&Event::Times(times));
+        }
         session.tend(number, emit)?;
     }
     Ok(())
@@ -244,11 +254,14 @@ fn run_steps<W: Write>(
 
 /// Reads a batch and sends its inputs.
 fn next_flight(
-    stepper: &Stepper<'_, '_, '_>,
+    stepper: &mut Stepper<'_, '_, '_>,
     batches: &mut Batches,
     number: u64,
 ) -> Result<Option<Flight>, Interrupt> {
-    batches.next().transpose()?.map(|batch| stepper.inject(number, &batch)).transpose()
+    let began = stepper.mailbox.begin();
+    let Some(batch) = batches.next().transpose()? else { return Ok(None) };
+    stepper.mailbox.computed(Doing::Inputs, number, 0, began);
+    stepper.inject(number, &batch).map(Some)
 }
 
 fn step_event(prepared: &Prepared, epoch: u32, flight: &Flight, milliseconds: f64) -> Step {

@@ -83,7 +83,7 @@ fn plays_a_layer() {
                 let key = LayerKey::from_bytes(*setup.layer_key.expose());
                 machine = Some(Machine::new(key, profile.clone(), setup.term, gives));
             }
-            Some(Event::Message { lane, message }) => {
+            Some(Event::Message { lane, message, .. }) => {
                 let what = match message.header.kind {
                     Kind::Probe => String::new(),
                     Kind::Command => String::from_utf8(message.payload.clone()).unwrap(),
@@ -99,7 +99,7 @@ fn plays_a_layer() {
             }
             Some(Event::UnknownNode(_)) => read_directory(&mut record),
             Some(Event::Stopped(error)) => panic!("{error}"),
-            Some(Event::LaneFault { .. } | Event::LinkDown(_)) => {}
+            Some(Event::LaneFault { .. } | Event::LinkDown(_) | Event::Sent { .. }) => {}
             None => {
                 machine.as_mut().filter(|m| !m.is_addressed()).into_iter().for_each(Machine::hello);
             }

@@ -68,10 +68,92 @@ fn assert_compared(folder: &Path) {
     assert!(text.contains("bit for bit the same") && text.contains('█'), "{text}");
 }
 
+/// Every process, every lane, and a trace that is one by its format.
+#[test]
+fn where_the_time_of_a_step_went_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = Spec { train: 1200, ..spec() }.write(folder.path());
+    let args = ["run", "--timings", "--trace", "trace.json", "-f", file.to_str().unwrap()];
+    let output = run(folder.path(), &args);
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(output.status.success(), "{text}{}", stderr(&output));
+    for says in ["hidden – middle", "on the wire", "the longest way through a step", "waiting"] {
+        assert!(text.contains(says), "no {says}: {text}");
+    }
+    let run_folder = folder.path().join("run/secret-name-1");
+    let kept = lines(&run_folder.join("model.events.jsonl"));
+    let times: Vec<&Value> = of(&kept, "times").collect();
+    assert_eq!(times.len(), 60, "each step once");
+    // Clocks are not known from the first, and of the last step nobody tells what was sealed after it.
+    for times in &times[2..59] {
+        assert_times(times);
+    }
+    assert!(
+        std::fs::read_to_string(run_folder.join("timings.svg"))
+            .unwrap()
+            .contains("backward of micro-batch 3")
+    );
+    let trace = std::fs::read(folder.path().join("trace.json")).unwrap();
+    assert_trace(&serde_json::from_slice(&trace).unwrap());
+}
+
+/// All that four micro-batches do in four processes, in an order that can be.
+fn assert_times(times: &Value) {
+    let rows = times["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 4);
+    let errors: Vec<f64> = rows.iter().map(|row| row["error"].as_f64().unwrap()).collect();
+    assert_eq!(errors[0], 0.0, "times are the designer's");
+    let forward = ["forwardCame", "forward", "forwardSealed"];
+    let backward = ["backwardCame", "backward", "backwardSealed"];
+    let mut along = vec![(0, "forwardSealed")];
+    along.extend([1, 2, 3].iter().flat_map(|&row| forward.map(|doing| (row, doing))));
+    along.extend([(0, "forwardCame"), (0, "loss"), (0, "backwardSealed")]);
+    along.extend([3, 2].iter().flat_map(|&row| backward.map(|doing| (row, doing))));
+    along.extend([(1, "backwardCame"), (1, "backward")]);
+    for micro_batch in 0..4 {
+        let at = |(row, doing): (usize, &str)| {
+            let spans = rows[row]["spans"].as_array().unwrap();
+            let span = spans.iter().find(|s| s[0] == doing && s[1] == micro_batch);
+            span.unwrap_or_else(|| panic!("no {doing} {micro_batch} of row {row} in {times}"))[2]
+                .as_f64()
+                .unwrap()
+        };
+        for pair in along.windows(2) {
+            let slack = errors[pair[0].0] + errors[pair[1].0] + 0.01;
+            assert!(at(pair[0]) <= at(pair[1]) + slack, "{pair:?} in {times}");
+        }
+    }
+    assert!(rows[1]["sums"]["backward"].as_f64().unwrap() > 0.0);
+}
+
+/// By the format's own rules: <https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU>.
+fn assert_trace(trace: &Value) {
+    let events = trace["traceEvents"].as_array().unwrap();
+    let mut flows = std::collections::BTreeMap::new();
+    for event in events {
+        assert!(event["name"].is_string() && event["pid"].is_u64() && event["tid"].is_u64());
+        match event["ph"].as_str().unwrap() {
+            "M" => assert!(event["args"]["name"].is_string(), "{event}"),
+            "X" => assert!(event["ts"].as_f64() >= Some(0.0) && event["dur"].as_f64() >= Some(0.0)),
+            end @ ("s" | "f") => {
+                let ends: &mut Vec<String> = flows.entry(event["id"].to_string()).or_default();
+                ends.push(end.to_owned());
+                assert!(event["ts"].is_number() && event["cat"] == "wire", "{event}");
+            }
+            other => panic!("{other}"),
+        }
+    }
+    assert!(flows.len() > 58 * 4 * 7, "{} messages", flows.len());
+    assert!(flows.values().all(|ends| *ends == ["s", "f"]), "every message has two ends");
+    let named = events.iter().filter(|e| e["name"] == "process_name");
+    let names: Vec<&Value> = named.map(|e| &e["args"]["name"]).collect();
+    assert_eq!(names, ["designer", "hidden", "middle", "last"]);
+}
+
 #[test]
 fn a_browser_shows_the_run_while_it_is_made() {
     let spec = Spec { layers: MLP, suite: "X25519", hops: 2, ..long() };
-    let more = ["--page", "127.0.0.1:0", "--checkpoint-every", "20"];
+    let more = ["--page", "127.0.0.1:0", "--checkpoint-every", "20", "--timings"];
     let running = Running::start_with(&spec, &more);
     signal(running.pid_of("layer-2"), Signal::KILL);
     let said = running.said();

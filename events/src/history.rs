@@ -1,7 +1,7 @@
 //! What a run came to, as its record tells it.
 
 use crate::record::each;
-use crate::{Event, Outcome, Plan, Recovered, Step, Tested};
+use crate::{Event, Outcome, Plan, Recovered, Step, Tested, Times};
 use std::collections::BTreeMap;
 use std::io::Result;
 use std::path::Path;
@@ -13,6 +13,8 @@ pub struct History {
     pub plan: Option<Plan>,
     /// Committed steps, by number.
     pub steps: BTreeMap<u64, Step>,
+    /// Where their time went, by number, as far as that was asked for and is kept.
+    pub times: BTreeMap<u64, Times>,
     /// Tests, by the step after which they were.
     pub tests: BTreeMap<u64, Tested>,
     /// Faults, in words.
@@ -48,6 +50,9 @@ impl History {
             }
             Event::Step(step) => {
                 self.steps.insert(step.step, step);
+            }
+            Event::Times(times) => {
+                self.times.insert(times.step, times);
             }
             Event::Tested(tested) => {
                 self.tests.insert(self.last_step(), tested);

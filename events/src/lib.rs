@@ -11,9 +11,11 @@
 
 mod history;
 mod record;
+mod times;
 
 pub use history::{History, read};
 pub use record::{Line, Record};
+pub use times::{Doing, Row, Span, Sums, Times};
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +34,9 @@ pub enum Event {
     Phase(Phase),
     /// A step has been committed.
     Step(Step),
+    /// Where the time of a step went, if that was asked for. Kept in the record only: it says how long each
+    /// layer computes.
+    Times(Times),
     /// The test set has gone through after an epoch.
     Tested(Tested),
     /// Something is amiss; the training recovers from it by itself.

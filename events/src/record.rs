@@ -2,7 +2,8 @@
 //!
 //! Every designer of a run appends to the same file, so that curves go on where one was replaced. A line
 //! that was cut short by the end of its process is passed over by readers. The file stays below
-//! [`LIMIT`]: when it is full, every second step is left out of it, and of other events the oldest.
+//! [`LIMIT`]: when it is full, every second step is left out of it, and of other events the oldest. What says where
+//! the time of a step went takes a quarter of it at the most then.
 
 use crate::{Event, Phase};
 use serde::{Deserialize, Serialize};
@@ -83,14 +84,17 @@ impl Record {
         let mut kept: Vec<Line> = Vec::new();
         each(&self.path, |line| kept.push(line))?;
         let is_step = |line: &Line| matches!(line.event, Event::Step(_));
+        let is_times = |line: &Line| matches!(line.event, Event::Times(_));
+        let is_other = |line: &Line| !is_step(line) && !is_times(line);
         let mut others: VecDeque<usize> =
-            (0..kept.len()).filter(|&i| !is_step(&kept[i]) && !is_old_news(&kept, i)).collect();
+            (0..kept.len()).filter(|&i| is_other(&kept[i]) && !is_old_news(&kept, i)).collect();
         while others.len() > OTHERS {
             others.pop_front();
         }
         let mut steps: Vec<usize> = (0..kept.len()).filter(|&i| is_step(&kept[i])).collect();
         steps = steps.into_iter().skip(1).step_by(2).collect();
-        let mut wanted: Vec<usize> = others.into_iter().chain(steps).collect();
+        let times = newest(&kept, self.limit / 4, is_times)?;
+        let mut wanted: Vec<usize> = others.into_iter().chain(steps).chain(times).collect();
         wanted.sort_unstable();
         let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty());
         let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
@@ -104,6 +108,19 @@ impl Record {
         self.limit = limit.max(2 * self.length);
         Ok(())
     }
+}
+
+/// The newest lines of a kind that take `bytes` bytes at the most.
+fn newest(lines: &[Line], bytes: u64, is_one: impl Fn(&Line) -> bool) -> Result<Vec<usize>> {
+    let (mut found, mut length) = (Vec::new(), 0);
+    for i in (0..lines.len()).rev().filter(|&i| is_one(&lines[i])) {
+        length += encode(&lines[i])?.len() as u64;
+        if length > bytes {
+            break;
+        }
+        found.push(i);
+    }
+    Ok(found)
 }
 
 /// Whether a later line says all that this one says.
@@ -143,7 +160,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::{Failed, Fault, Step, read};
+    use crate::{Doing, Failed, Fault, Row, Span, Step, Times, read};
 
     fn step(number: u64) -> Event {
         Event::Step(Step {
@@ -157,6 +174,12 @@ mod tests {
             learning_rate: 0.1,
             spent: None,
         })
+    }
+
+    fn times(step: u64) -> Event {
+        let span = Span { doing: Doing::Forward, micro_batch: 0, at: 0.5, took: 0.25 };
+        let row = Row { spans: vec![span; 4], ..Row::default() };
+        Event::Times(Times { step, begun: 1.0, rows: vec![row] })
     }
 
     #[test]
@@ -184,11 +207,21 @@ mod tests {
         record.limit = 64 << 10;
         for number in 1..=3000 {
             record.keep(&step(number)).unwrap();
+            record.keep(&times(number)).unwrap();
             record.keep(&Event::Fault(Fault { message: format!("fault {number}") })).unwrap();
         }
         let failed = Failed { reason: "Test".into(), message: "over".into() };
         record.keep(&Event::Failed(failed)).unwrap();
         let history = read(&path).unwrap();
+        let mut timed = Vec::new();
+        each(&path, |line| {
+            if let Event::Times(times) = line.event {
+                timed.push(times.step);
+            }
+        })
+        .unwrap();
+        assert_eq!(timed.last(), Some(&3000));
+        assert!(timed.len() > 10 && timed.len() < 1000, "{}", timed.len());
         assert!(std::fs::metadata(&path).unwrap().len() < 256 << 10);
         assert!(history.steps.len() > 100 && history.steps.len() < 2000);
         assert!(history.steps.contains_key(&3000));

@@ -11,6 +11,7 @@ mod lanes;
 mod machine;
 mod pod;
 mod shelf;
+mod stopwatch;
 mod work;
 
 pub use lanes::Lane;

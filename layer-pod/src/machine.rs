@@ -9,6 +9,7 @@ use mixnn_protocol::control::{
 };
 use mixnn_protocol::shard::Binding;
 use mixnn_protocol::{Kind, Message, MessageHeader};
+use mixnn_transport::Passage;
 
 /// A message to be sent.
 #[derive(Debug)]
@@ -106,6 +107,21 @@ impl Machine {
     /// What is to be sent now.
     pub fn take_outbox(&mut self) -> Vec<Send> {
         std::mem::take(&mut self.outbox)
+    }
+
+    /// Whether its owner wants to know where the time goes: then it is told of [passages](Self::passed).
+    pub fn is_timed(&self) -> bool {
+        self.work.as_ref().is_some_and(|work| work.stopwatch.is_some())
+    }
+
+    /// A message that is about to be [given](Self::message), or one that was to be sent, passed a lane.
+    pub fn passed(&mut self, lane: Lane, header: MessageHeader, passage: Passage) {
+        let current = (header.term, header.attempt) == (self.term, self.attempt);
+        if let Some(watch) = self.work.as_mut().and_then(|work| work.stopwatch.as_mut())
+            && current
+        {
+            watch.passed(lane, header, passage);
+        }
     }
 
     /// Takes a message.

@@ -32,6 +32,8 @@ pub struct Pod {
     profile: Profile,
     endpoint: Endpoint,
     events: Events,
+    /// Whether the endpoint tells when messages pass.
+    timed: bool,
     /// Term and sequence of the newest set-up.
     newest: Option<(u32, u32)>,
     machine: Option<Machine>,
@@ -69,6 +71,7 @@ impl Pod {
             profile,
             endpoint,
             events,
+            timed: false,
             newest: None,
             machine: None,
             refreshed: None,
@@ -128,12 +131,20 @@ impl Pod {
 
     fn event(&mut self, event: Event) -> anyhow::Result<Done> {
         match event {
-            Event::Message { lane, message } => {
+            Event::Message { lane, message, passage } => {
                 self.dead_man.heard(Instant::now());
                 let (Some(lane), Some(machine)) = (Lane::from_id(lane), &mut self.machine) else {
                     return Ok(Done::Continue);
                 };
+                if let Some(passage) = passage {
+                    machine.passed(lane, message.header, passage);
+                }
                 return Ok(machine.message(lane, &message));
+            }
+            Event::Sent { lane, header, passage } => {
+                if let (Some(lane), Some(machine)) = (Lane::from_id(lane), &mut self.machine) {
+                    machine.passed(lane, header, passage);
+                }
             }
             Event::Letter(letter) => self.letter(&letter),
             Event::LaneFault { lane, drop } => {
@@ -205,6 +216,10 @@ impl Pod {
 
     fn send(&mut self) {
         let Some(machine) = &mut self.machine else { return };
+        if self.timed != machine.is_timed() {
+            self.timed = machine.is_timed();
+            self.endpoint.set_timed(self.timed);
+        }
         for send in machine.take_outbox() {
             self.endpoint.send(send.lane.id(), send.header, send.payload);
         }

@@ -1,14 +1,17 @@
 //! An assigned layer: forward, backward and step, in whatever order messages come.
 
 use crate::Lane;
+use crate::stopwatch::Stopwatch;
 use mixnn_model::{LossSpec, Op, Operation, Shape};
 use mixnn_nn::{
     Export, Layer, LayerKey, LossOutput, NnError, Tensor, device, loss as loss_of,
     tensor_from_wire, tensor_to_wire,
 };
 use mixnn_protocol::control::{self, Assignment, Report};
+use mixnn_protocol::times::Doing;
 use mixnn_protocol::{Kind, MessageHeader};
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// Lane, kind, step, micro-batch, payload of what is to be sent.
 pub(crate) type Out = (Lane, Kind, u64, u32, Vec<u8>);
@@ -28,6 +31,8 @@ pub(crate) struct Work {
     next: u32,
     /// Whether a step waits for the owner's word on how to scale the gradients.
     clips: bool,
+    /// Set where the owner wants to know where the time goes.
+    pub(crate) stopwatch: Option<Stopwatch>,
     outbox: Vec<Out>,
 }
 
@@ -63,6 +68,7 @@ impl Work {
             gradients: BTreeMap::new(),
             loss: assignment.loss.as_ref().map(Loss::new),
             next: 0,
+            stopwatch: assignment.timed.then(Stopwatch::new),
             outbox: Vec::new(),
         })
     }
@@ -90,7 +96,9 @@ impl Work {
     }
 
     fn forward(&mut self, micro_batch: u32, input: &Tensor) -> Result<(), NnError> {
+        let began = self.begin();
         let output = self.layer.forward(micro_batch, input, self.gives_gradient)?;
+        self.computed(Doing::Forward, micro_batch, began);
         if let Some(loss) = &mut self.loss {
             loss.logits.insert(micro_batch, output);
             return self.compute_loss();
@@ -147,8 +155,12 @@ impl Work {
         let batch: i64 = of_step().filter_map(|(_, labels)| labels.size().first().copied()).sum();
         for (micro_batch, logits) in std::mem::take(&mut loss.logits) {
             let Some(labels) = loss.labels.get(&(step, micro_batch)) else { continue };
+            let began = self.stopwatch.as_ref().map(|_| Instant::now());
             let LossOutput { loss, tally, gradient } =
                 loss_of(&loss.spec, &logits, labels, batch as usize)?;
+            if let (Some(began), Some(watch)) = (began, &mut self.stopwatch) {
+                watch.computed(Doing::Loss, step, micro_batch, began);
+            }
             self.gradients.insert(micro_batch, gradient);
             let report = Report::Loss {
                 loss,
@@ -166,7 +178,9 @@ impl Work {
     fn backward(&mut self) -> Result<(), NnError> {
         let step = self.layer.step() + 1;
         while let Some(gradient) = self.gradients.remove(&self.next) {
+            let began = self.begin();
             let out = self.layer.backward(self.next, &gradient)?;
+            self.computed(Doing::Backward, self.next, began);
             if let Some(out) = out {
                 self.put(Lane::BackwardOut, Kind::Gradient, step, self.next, &out)?;
             }
@@ -200,19 +214,39 @@ impl Work {
     }
 
     fn apply(&mut self, scale: Option<f32>) -> Result<(), NnError> {
+        let began = self.begin();
         self.layer.apply(scale)?;
         self.next = 0;
         let step = self.layer.step();
+        if let (Some(began), Some(watch)) = (began, &mut self.stopwatch) {
+            watch.computed(Doing::Apply, step, 0, began);
+        }
         if let Some(loss) = &mut self.loss {
             loss.labels.retain(|(of, _), _| *of > step);
         }
-        let applied = control::to_bytes(&Report::Applied);
-        let applied = applied.map_err(|e| NnError::Order(e.to_string()))?;
+        let applied = match &mut self.stopwatch {
+            Some(watch) => Report::Timed(watch.take(step)),
+            None => Report::Applied,
+        };
+        let applied = control::to_bytes(&applied).map_err(|e| NnError::Order(e.to_string()))?;
         self.outbox.push((Lane::Report, Kind::Report, step, 0, applied));
         for (micro_batch, input) in std::mem::take(&mut self.inputs) {
             self.forward(micro_batch, &input)?;
         }
         Ok(())
+    }
+
+    /// When a computation begins, if that is to be known.
+    fn begin(&self) -> Option<Instant> {
+        self.stopwatch.as_ref().map(|_| Instant::now())
+    }
+
+    /// A computation of the step under way has ended.
+    fn computed(&mut self, doing: Doing, micro_batch: u32, began: Option<Instant>) {
+        let step = self.layer.step() + 1;
+        if let (Some(began), Some(watch)) = (began, &mut self.stopwatch) {
+            watch.computed(doing, step, micro_batch, began);
+        }
     }
 
     /// The steps after which the state can be gone back to.
@@ -232,6 +266,9 @@ impl Work {
         self.gradients.clear();
         self.outbox.clear();
         self.next = 0;
+        if let Some(watch) = &mut self.stopwatch {
+            watch.forget();
+        }
         if let Some(loss) = &mut self.loss {
             *loss = Loss::new(&loss.spec);
         }

@@ -8,8 +8,11 @@ use mixnn_protocol::control::{
     self, Assignment, Command, Direction, FailureReason, Profile, Report, SealTo,
 };
 use mixnn_protocol::shard::{self, Binding};
+use mixnn_protocol::times::{Doing, MAX_SPANS};
 use mixnn_protocol::{KeyPair, Kind, Message, MessageHeader, Suite};
+use mixnn_transport::Passage;
 use serde_json::json;
+use std::time::{Duration, Instant};
 
 const TERM: u32 = 3;
 
@@ -325,6 +328,53 @@ fn a_layer_that_was_trained_is_served_and_is_never_another_layer() {
     let other = Assignment { output: vec![2], ..assignment() };
     let sent = bench.command(1, 0, &Command::Assign(other));
     assert_eq!(failure(&sent), FailureReason::Assignment);
+}
+
+/// In the place of the report that the step was applied, so that there is no message more.
+#[test]
+fn a_timed_layer_says_what_it_did_with_the_step() {
+    let mut bench = Bench::blank();
+    let timed = Assignment { timed: true, ..assignment() };
+    bench.command(0, 0, &Command::Assign(timed));
+    assert!(bench.0.is_timed());
+    for step in 1..=2 {
+        let began = Instant::now();
+        let passage = Passage { began, ended: began, sealing: Duration::from_micros(7) };
+        bench.0.passed(Lane::ForwardIn, header(Kind::Activation, 0, step, 0), passage);
+        // Of another attempt, and of no step.
+        bench.0.passed(Lane::ForwardIn, header(Kind::Activation, 1, step, 0), passage);
+        bench.0.passed(Lane::ForwardIn, header(Kind::Evaluation, 0, step, 0), passage);
+        let sent = bench.step(0, step);
+        let [Report::Timed(times)] = &reports(&sent)[..] else { panic!("{sent:?}") };
+        let did: Vec<(Doing, u32)> = times.spans.iter().map(|s| (s.doing, s.micro_batch)).collect();
+        let all = [
+            (Doing::ForwardCame, 0),
+            (Doing::Forward, 0),
+            (Doing::Forward, 1),
+            (Doing::Backward, 0),
+            (Doing::Backward, 1),
+            (Doing::Apply, 0),
+        ];
+        assert_eq!(did, all);
+        assert!(times.spans.iter().all(|span| span.ahead == 0 && span.before >= span.took));
+        assert_eq!((times.left_out, times.sums.opening), (0, 7));
+    }
+}
+
+/// However many micro-batches there are, the report stays short; the sums stay whole.
+#[test]
+fn a_timed_layer_notes_no_more_than_it_may_tell() {
+    let mut bench = Bench::blank();
+    bench.command(0, 0, &Command::Assign(Assignment { timed: true, ..assignment() }));
+    let began = Instant::now();
+    let passage = Passage { began, ended: began, sealing: Duration::from_micros(1) };
+    for _ in 0..1000 {
+        bench.0.passed(Lane::ForwardOut, header(Kind::Activation, 0, 1, 0), passage);
+    }
+    let sent = bench.step(0, 1);
+    let [Report::Timed(times)] = &reports(&sent)[..] else { panic!("{sent:?}") };
+    assert_eq!((times.spans.len(), times.sums.sealing), (MAX_SPANS, 1000));
+    assert_eq!(times.left_out as usize, 1000 + 5 - MAX_SPANS);
 }
 
 #[test]

@@ -30,7 +30,7 @@ export function smooth(points) {
   return points.map(([x, y]) => [x, (now = now === undefined ? y : now + 0.05 * (y - now))]);
 }
 
-function ticks(low, high, count) {
+export function ticks(low, high, count) {
   const span = high - low || 1;
   const rough = span / count;
   const power = 10 ** Math.floor(Math.log10(rough));

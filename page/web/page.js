@@ -3,6 +3,7 @@
 import { draw, number, smooth } from "./curves.js";
 import { Denied, Follower } from "./record.js";
 import { brief, drawRing, says, viewers } from "./sees.js";
+import { drawStep, processes, typical } from "./timeline.js";
 
 const EVERY = 1000;
 const at = (id) => document.getElementById(id);
@@ -154,6 +155,26 @@ function spent(run) {
   );
 }
 
+function timeline(run) {
+  const names = ["designer", ...(run.plan?.layers ?? [])];
+  const all = run.times.filter((times) => times.rows.length === names.length);
+  const recent = run.steps.slice(-200);
+  const step = typical(all, recent);
+  at("timeline-part").hidden = !step;
+  at("timeline-none").hidden = Boolean(step);
+  if (!step) return;
+  const milliseconds = recent.find((s) => s.step === step.step).milliseconds;
+  at("timeline-says").textContent = `step ${step.step}, ${milliseconds.toFixed(1)} ms after the one before`;
+  drawStep(at("timeline"), step, all.filter((times) => times !== step && Math.abs(times.step - step.step) < 3), names);
+  at("processes").replaceChildren(
+    ...processes(all, recent, names).map(([name, ...values]) => {
+      const row = document.createElement("tr");
+      row.append(make("th", name, { scope: "row" }), ...values.map((ms) => make("td", ms === undefined ? "?" : ms ? ms.toFixed(2) : "–")));
+      return row;
+    }),
+  );
+}
+
 let drawnRing;
 
 function sees(run) {
@@ -242,7 +263,7 @@ function show(follower) {
   at("main").hidden = false;
   at("run").textContent = follower.name || "MixNN";
   document.title = `${follower.name || "run"} – MixNN`;
-  for (const part of [state, figures, curves, spent, sees, privacy, lists]) part(run);
+  for (const part of [state, figures, curves, spent, timeline, sees, privacy, lists]) part(run);
 }
 
 async function follow(secret) {

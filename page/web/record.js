@@ -1,9 +1,13 @@
 // What a run came to, from the lines of its record. The same as events/src/history.rs.
 
+// Steps of which it is known where their time went: the newest.
+const TIMES = 60;
+
 export class Run {
   constructor() {
     this.plan = this.ring = this.phase = this.outcome = this.failed = null;
     this.steps = [];
+    this.times = [];
     this.tests = [];
     this.faults = [];
     this.checkpoints = [];
@@ -42,6 +46,10 @@ export class Run {
         // Made again after a fault: what came after it is made again too.
         while (this.steps.length && this.steps.at(-1).step >= event.step) this.steps.pop();
         this.steps.push(event);
+        break;
+      case "times":
+        this.times = this.times.filter((times) => times.step < event.step).slice(-TIMES);
+        this.times.push(event);
         break;
       case "tested":
         this.tests = this.tests.filter((test) => test.step !== last);

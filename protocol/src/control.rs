@@ -3,6 +3,7 @@
 //! JSON because they carry the model's own types (as the MixNNModel's YAML does) and are rare; no
 //! secret travels in them. The frame header around each says term, attempt and step.
 
+use crate::times::Times;
 use crate::{Suite, wire_base64};
 use mixnn_model::{DeviceKind, Learning, LossSpec, Op};
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,10 @@ pub struct Assignment {
     /// Whether the state before the first step is brought in, and is not what the layer's key gives.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub imported: bool,
+    /// Whether its owner wants to know where its time goes: then [`Report::Timed`] takes the place of
+    /// [`Report::Applied`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub timed: bool,
 }
 
 impl Assignment {
@@ -123,6 +128,8 @@ pub enum Report {
     Norms(Vec<u32>),
     /// The header's step has been applied here. It is committed once every layer says so.
     Applied,
+    /// The same, and where the time went since the last such report.
+    Timed(Times),
     /// The rollback that the header names is done.
     RolledBack,
     /// Loss and tally of the header's micro-batch, where the last layer computes the loss.

@@ -65,6 +65,11 @@ impl<L: Copy + Eq + Hash> Inbox<L> {
         self.lanes.get_mut(&lane)?.poll()
     }
 
+    /// Whether a message of `lane` is on its way, or waits to be polled.
+    pub fn is_amid(&self, lane: L) -> bool {
+        self.lanes.get(&lane).is_some_and(LaneReceiver::is_amid)
+    }
+
     /// When [`release`](Self::release) should be called even if no cell comes.
     pub fn deadline(&self) -> Option<Instant> {
         self.lanes.values().filter_map(LaneReceiver::deadline).min()

@@ -30,6 +30,7 @@ pub mod registration;
 pub mod shard;
 pub mod sizes;
 pub mod tensor;
+pub mod times;
 
 mod codec;
 mod id;

@@ -95,6 +95,11 @@ impl Reassembler {
         self.whole.pop_front()
     }
 
+    /// Whether a message is on its way, or waits to be polled.
+    pub(crate) fn is_amid(&self) -> bool {
+        self.partial.is_some() || !self.whole.is_empty()
+    }
+
     pub(crate) const fn incomplete(&self) -> u64 {
         self.incomplete
     }

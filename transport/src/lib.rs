@@ -23,7 +23,7 @@ pub mod server;
 
 pub use authority::{Authority, BadUrl};
 pub use counters::{Counters, serve_metrics};
-pub use endpoint::{Endpoint, EndpointConfig, Event, Events, LaneId};
+pub use endpoint::{Endpoint, EndpointConfig, Event, Events, LaneId, Passage};
 pub use letter::LetterPost;
 pub use limits::Limits;
 pub use links::{LaneSlot, Links};

@@ -110,8 +110,8 @@ fn in_words(event: &Event) -> Option<String> {
         }
         Event::ServingEnded(ended) => format!("not served: {}: {}", ended.reason, ended.message),
         Event::Failed(failed) => format!("failed: {}: {}", failed.reason, failed.message),
-        // What it says was said by Trained; a ring is not told on standard output.
-        Event::Done(_) | Event::Ring(_) => return None,
+        // What it says was said by Trained; rings and times are not told on standard output.
+        Event::Done(_) | Event::Ring(_) | Event::Times(_) => return None,
     })
 }
 

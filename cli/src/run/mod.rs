@@ -14,7 +14,7 @@ use crate::args::{Format, ModelArgs, RunArgs};
 use crate::page;
 use crate::progress::Progress;
 use crate::table::{Comparison, draw_one};
-use crate::{output, table};
+use crate::{output, table, timings};
 use anyhow::{Context, bail};
 use children::{Children, Exit};
 use fleet::{Fleet, Slot};
@@ -69,7 +69,11 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Ending> {
     };
     let (distributed, reference) =
         ended.with_context(|| format!("logs are in {}", folder.path().display())).map_err(turn)?;
-    Ok(report(&args.model, distributed, reference, &folder))
+    let ending = report(&args.model, distributed, reference, &folder);
+    if args.timings {
+        timings::tell(&args, folder.path())?;
+    }
+    Ok(ending)
 }
 
 /// The cause first, then where to look.
@@ -184,6 +188,7 @@ async fn distributed(
     flags.extend(model_flags(&args.model, folder, MODEL)?);
     flags.extend(board_flags(args.tensorboard.as_deref(), folder, MODEL)?);
     flags.extend(["--stall".into(), args.stall.to_string().into()]);
+    flags.extend(args.timings.then(|| "--timings".into()));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     flags.extend(["--cores".into(), cores.to_string().into()]);
     flags.extend(checkpoint_flags(args, folder)?);

@@ -275,6 +275,7 @@ pub fn run<W: Write>(
         stall: Duration::from_secs(args.stall),
         cores: args.cores,
         snapshot_every: 0,
+        timed: false,
         checkpoints: args.keeping()?,
     };
     let gate = Gate::new(model_info(name, model), catalogue.clone());

@@ -50,6 +50,13 @@ try:
     assert "waiting for outputs" in text("spent")
     wait.until(lambda _: len(page.find_elements(By.CSS_SELECTOR, "#checkpoints tr")) > 0)
 
+    # Every process and every lane of a step, and the same as figures.
+    # Read at once: it is drawn anew each second.
+    drawn = lambda what: page.execute_script(f"return [...document.querySelectorAll('{what}')].map((found) => found.textContent)")
+    wait.until(lambda _: len(drawn("#timeline line.wire")) >= 12)
+    assert any("backward of micro-batch" in title for title in drawn("#timeline rect.did title"))
+    assert drawn("#processes th")[0] == "designer" and len(drawn("#processes th")) == len(drawn("#layers th")) + 1
+
     # By keyboard alone: from one viewer to the next.
     viewer = page.find_element(By.ID, "viewer")
     first = text("viewer-says")

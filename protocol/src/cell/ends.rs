@@ -240,6 +240,11 @@ impl LaneReceiver {
         self.joined.poll()
     }
 
+    /// Whether a message is on its way, or waits to be taken.
+    pub(crate) fn is_amid(&self) -> bool {
+        self.joined.is_amid()
+    }
+
     /// Messages that were given up because a cell of theirs never came.
     pub const fn incomplete(&self) -> u64 {
         self.joined.incomplete()

@@ -1,8 +1,8 @@
 //! What an endpoint tells its owner.
 
-use super::LaneId;
+use super::{LaneId, Passage};
 use mixnn_protocol::letter::Letter;
-use mixnn_protocol::{CellDrop, Message, NodeId};
+use mixnn_protocol::{CellDrop, Message, MessageHeader, NodeId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -17,6 +17,17 @@ pub enum Event {
         lane: LaneId,
         /// What came.
         message: Message,
+        /// When, if that is asked for.
+        passage: Option<Passage>,
+    },
+    /// A message has been taken up, told where times are asked for.
+    Sent {
+        /// On which lane.
+        lane: LaneId,
+        /// Which one.
+        header: MessageHeader,
+        /// When. Under cover only when it began to wait for slots.
+        passage: Passage,
     },
     /// A letter came.
     Letter(Box<Letter>),

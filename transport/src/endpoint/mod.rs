@@ -4,9 +4,11 @@
 //! wait for that, nor the computation for cells; so all I/O and all sealing happen here.
 
 mod events;
+mod passages;
 mod shell;
 
 pub use events::{Event, Events};
+pub use passages::Passage;
 
 use crate::{Counters, Limits};
 use events::EventSink;
@@ -46,6 +48,7 @@ enum Command {
     Send { lane: LaneId, end: Box<SendingEnd>, quota: u32 },
     Receive { lane: LaneId, end: Box<ReceivingEnd> },
     Remove(LaneId),
+    Timed(bool),
     Message { lane: LaneId, header: MessageHeader, payload: Vec<u8> },
     Letter { to: NodeId, letter: Box<Letter> },
     Shutdown { within: Duration, done: oneshot::Sender<()> },
@@ -97,6 +100,11 @@ impl Endpoint {
     /// Forgets a lane.
     pub fn remove(&self, lane: LaneId) {
         self.tell(Command::Remove(lane));
+    }
+
+    /// Whether events say from now on when messages passed. It costs two readings of a clock a cell.
+    pub fn set_timed(&self, timed: bool) {
+        self.tell(Command::Timed(timed));
     }
 
     /// Sends a message on a lane. Never blocks; what does not fit into the lane's quota becomes a

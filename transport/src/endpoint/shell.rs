@@ -1,6 +1,7 @@
 //! The endpoint's thread.
 
 use super::events::{Event, EventSink};
+use super::passages::{Passage, Passages};
 use super::{Command, EndpointConfig, LaneId};
 use crate::server::Receiver;
 use crate::{Authority, Counters, LaneSlot, LetterPost, Links, pace, serve_metrics, server};
@@ -41,6 +42,8 @@ pub(super) struct Shell {
     heard: std::cell::Cell<Option<Instant>>,
     pacer: RefCell<Pacer<LaneId>>,
     wall: RefCell<WallClock>,
+    /// Set where the owner asks for times.
+    passages: RefCell<Option<Passages>>,
     links: Links,
     post: LetterPost,
     sink: EventSink,
@@ -102,6 +105,7 @@ impl Shell {
                 heard: std::cell::Cell::default(),
                 pacer: RefCell::new(Pacer::new(CATCH_UP)),
                 wall: RefCell::new(WallClock::system()),
+                passages: RefCell::default(),
                 links: Links::new(limits.clone(), counters.clone(), down),
                 post: LetterPost::new(limits.clone(), counters.clone()),
                 sink,
@@ -145,6 +149,7 @@ impl Shell {
                 self.inbox.borrow_mut().remove(lane);
                 self.receive_quotas.borrow_mut().remove(&lane);
             }
+            Command::Timed(timed) => *self.passages.borrow_mut() = timed.then(Passages::default),
             Command::Message { lane, header, payload } => self.send(lane, header, payload),
             Command::Letter { to, letter } => self.letter_to(to, letter),
             // Handled where the loop can end.
@@ -212,6 +217,13 @@ impl Shell {
 
     fn send(&self, lane: LaneId, header: MessageHeader, payload: Vec<u8>) {
         match self.sending.borrow_mut().get_mut(&lane) {
+            Some(sending) if self.passages.borrow().is_some() => {
+                let began = Instant::now();
+                self.push(lane, sending, header, payload);
+                let ended = Instant::now();
+                let passage = Passage { began, ended, sealing: ended - began };
+                self.sink.put(Event::Sent { lane, header, passage });
+            }
             Some(sending) => self.push(lane, sending, header, payload),
             // A lane that was removed while its owner was computing.
             None => self.counters.count("no_lane"),
@@ -321,11 +333,23 @@ impl Shell {
     fn deliver(&self, lane: LaneId) {
         loop {
             let Some(message) = self.inbox.borrow_mut().poll(lane) else { return };
+            let passage = self.passages.borrow_mut().as_mut().map(|p| p.take(lane));
             if self.has_room() {
-                self.sink.put(Event::Message { lane, message });
+                self.sink.put(Event::Message { lane, message, passage });
             } else {
                 self.counters.count("owner_slow");
             }
+        }
+    }
+
+    /// A cell of a lane that came at `began`, if that is asked for, is open.
+    fn passed(&self, lane: LaneId, began: Option<Instant>) {
+        let (Some(began), Some(passages)) = (began, &mut *self.passages.borrow_mut()) else {
+            return;
+        };
+        // Dummies belong to no message.
+        if self.inbox.borrow().is_amid(lane) {
+            passages.cell(lane, began);
         }
     }
 
@@ -357,10 +381,12 @@ impl Shell {
 impl Receiver for Shell {
     fn cell(&self, now: Instant, cell: &Cell) {
         let lane = self.inbox.borrow().lane_of(cell);
+        let began = self.passages.borrow().is_some().then(Instant::now);
         let taken = self.inbox.borrow_mut().cell(now, cell);
         match taken {
             Ok(lane) => {
                 self.heard.set(Some(now));
+                self.passed(lane, began);
                 self.deliver(lane);
             }
             Err(drop) => self.refused(lane, drop),
