@@ -105,8 +105,13 @@ fn plays_a_layer() {
             }
         }
         save(&me.id.to_string(), &record);
-        for send in machine.iter_mut().flat_map(Machine::take_outbox) {
-            endpoint.send(send.lane.id(), send.header, send.payload);
+        loop {
+            for send in machine.iter_mut().flat_map(Machine::take_outbox) {
+                endpoint.send(send.lane.id(), send.header, send.payload);
+            }
+            if !machine.as_mut().is_some_and(Machine::go_on) {
+                break;
+            }
         }
     }
     endpoint.shutdown(Duration::from_secs(3));

@@ -148,6 +148,20 @@ impl Machine {
         Done::Continue
     }
 
+    /// Computes the next of what has come ahead of its time. Call it again, each time after the
+    /// [outbox](Self::take_outbox) was taken, until it gives false: then the next message may be given.
+    pub fn go_on(&mut self) -> bool {
+        let went_on = self.work.as_mut().map_or(Ok(false), Work::go_on);
+        self.send_out();
+        match went_on {
+            Ok(more) => more,
+            Err(error) => {
+                self.told(Err(error));
+                true
+            }
+        }
+    }
+
     fn told(&mut self, result: Result<(), NnError>) {
         if let Err(error) = result {
             self.fail(reason(&error), error.to_string());

@@ -100,6 +100,9 @@ impl Pod {
                 None => Done::Continue,
             };
             self.send();
+            while self.machine.as_mut().is_some_and(Machine::go_on) {
+                self.send();
+            }
             if done == Done::Finish {
                 tracing::info!("the owner is done with this layer");
                 self.endpoint.shutdown(FINISH);

@@ -23,6 +23,8 @@ pub(crate) struct Work {
     input: Vec<i64>,
     /// Inputs that wait for the step before theirs: the owner sends them ahead.
     inputs: BTreeMap<u32, Tensor>,
+    /// Whether that step has come: they are computed, one by one.
+    inputs_are_due: bool,
     /// Gradients that wait for their turn.
     gradients: BTreeMap<u32, Tensor>,
     /// Where this layer computes the loss: what waits for it.
@@ -65,6 +67,7 @@ impl Work {
             gives_gradient,
             input: assignment.input.iter().map(|&s| i64::from(s)).collect(),
             inputs: BTreeMap::new(),
+            inputs_are_due: false,
             gradients: BTreeMap::new(),
             loss: assignment.loss.as_ref().map(Loss::new),
             next: 0,
@@ -217,6 +220,7 @@ impl Work {
         let began = self.begin();
         self.layer.apply(scale)?;
         self.next = 0;
+        self.inputs_are_due = true;
         let step = self.layer.step();
         if let (Some(began), Some(watch)) = (began, &mut self.stopwatch) {
             watch.computed(Doing::Apply, step, 0, began);
@@ -230,10 +234,23 @@ impl Work {
         };
         let applied = control::to_bytes(&applied).map_err(|e| NnError::Order(e.to_string()))?;
         self.outbox.push((Lane::Report, Kind::Report, step, 0, applied));
-        for (micro_batch, input) in std::mem::take(&mut self.inputs) {
-            self.forward(micro_batch, &input)?;
-        }
         Ok(())
+    }
+
+    /// Takes the next of the inputs that came before their step had begun. Gives whether there was one.
+    ///
+    /// One at a time: what came of it is to leave before the next is computed.
+    pub(crate) fn go_on(&mut self) -> Result<bool, NnError> {
+        if !self.inputs_are_due {
+            return Ok(false);
+        }
+        let Some((micro_batch, input)) = self.inputs.pop_first() else {
+            self.inputs_are_due = false;
+            return Ok(false);
+        };
+        let done = self.forward(micro_batch, &input);
+        self.inputs_are_due = done.is_ok();
+        done.map(|()| true)
     }
 
     /// When a computation begins, if that is to be known.
@@ -263,6 +280,7 @@ impl Work {
     /// Whatever was gathered for the step under way belongs to an attempt that is over.
     fn forget(&mut self) {
         self.inputs.clear();
+        self.inputs_are_due = false;
         self.gradients.clear();
         self.outbox.clear();
         self.next = 0;

@@ -55,7 +55,11 @@ impl Bench {
 
     fn give(&mut self, lane: Lane, header: MessageHeader, payload: Vec<u8>) -> Vec<Send> {
         assert_eq!(self.0.message(lane, &Message { header, payload }), Done::Continue);
-        self.0.take_outbox()
+        let mut sent = self.0.take_outbox();
+        while self.0.go_on() {
+            sent.extend(self.0.take_outbox());
+        }
+        sent
     }
 
     fn command(&mut self, attempt: u32, step: u64, command: &Command) -> Vec<Send> {
@@ -328,6 +332,28 @@ fn a_layer_that_was_trained_is_served_and_is_never_another_layer() {
     let other = Assignment { output: vec![2], ..assignment() };
     let sent = bench.command(1, 0, &Command::Assign(other));
     assert_eq!(failure(&sent), FailureReason::Assignment);
+}
+
+/// Nobody waits for what a layer has to do for the next step.
+#[test]
+fn each_output_of_the_next_step_leaves_before_the_next_one_is_computed() {
+    let mut bench = Bench::assigned();
+    bench.activation(0, 1, 0);
+    bench.activation(0, 1, 1);
+    bench.gradient(0, 1, 0);
+    bench.activation(0, 2, 0);
+    bench.activation(0, 2, 1);
+    let payload = tensor(&[1.0, -1.0, 0.5, 0.1, 0.2, -0.3], 3);
+    let last = Message { header: header(Kind::Gradient, 0, 1, 1), payload };
+    bench.0.message(Lane::BackwardIn, &last);
+    assert_eq!(reports(&bench.0.take_outbox()), [Report::Applied]);
+    for micro_batch in 0..2 {
+        assert!(bench.0.go_on());
+        let out = bench.0.take_outbox();
+        let headers: Vec<MessageHeader> = out.iter().map(|s| s.header).collect();
+        assert_eq!(headers, [header(Kind::Activation, 0, 2, micro_batch)]);
+    }
+    assert!(!bench.0.go_on() && bench.0.take_outbox().is_empty());
 }
 
 /// In the place of the report that the step was applied, so that there is no message more.
