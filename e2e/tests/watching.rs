@@ -65,7 +65,9 @@ fn assert_compared(folder: &Path) {
     }
     let output = run(folder, &args[..2]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("bit for bit the same") && text.contains('█'), "{text}");
+    // Which heights a curve has depends on what the machine did meanwhile.
+    let curve = text.chars().any(|c| ('▁'..='█').contains(&c));
+    assert!(text.contains("bit for bit the same") && curve, "{text}");
 }
 
 /// Every process, every lane, and a trace that is one by its format.
