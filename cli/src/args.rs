@@ -131,13 +131,8 @@ pub struct RunArgs {
     /// Write curves for TensorBoard below this folder, in a folder named after the run
     #[arg(long, value_name = "DIR")]
     pub tensorboard: Option<PathBuf>,
-    /// Let layers tell where their time goes: at the end a table says it, and timings.svg in the run's folder shows
-    /// it of one step. The layers' hosts learn that somebody asks
-    #[arg(long)]
-    pub timings: bool,
-    /// Write all times as a trace for Perfetto (ui.perfetto.dev) or chrome://tracing
-    #[arg(long, value_name = "FILE", requires = "timings")]
-    pub trace: Option<PathBuf>,
+    #[command(flatten)]
+    pub times: TimesArgs,
     /// Seconds without a word from any layer before a step is taken back
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub stall: u64,
@@ -169,6 +164,18 @@ pub struct RunArgs {
     /// Go on from a checkpoint of another numeric profile: the bits will differ from an undisturbed run
     #[arg(long)]
     pub accept_profile: bool,
+}
+
+/// Whether it is told where the time of steps goes.
+#[derive(Args)]
+pub struct TimesArgs {
+    /// Let layers tell where their time goes: at the end a table says it, and timings.svg in the run's folder shows
+    /// it of one step. The layers' hosts learn that somebody asks
+    #[arg(long)]
+    pub timings: bool,
+    /// Write all times as a trace for Perfetto (ui.perfetto.dev) or chrome://tracing
+    #[arg(long, value_name = "FILE", requires = "timings")]
+    pub trace: Option<PathBuf>,
 }
 
 #[derive(Args)]

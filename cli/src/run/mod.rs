@@ -70,7 +70,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Ending> {
     let (distributed, reference) =
         ended.with_context(|| format!("logs are in {}", folder.path().display())).map_err(turn)?;
     let ending = report(&args.model, distributed, reference, &folder);
-    if args.timings {
+    if args.times.timings {
         timings::tell(&args, folder.path())?;
     }
     Ok(ending)
@@ -188,7 +188,7 @@ async fn distributed(
     flags.extend(model_flags(&args.model, folder, MODEL)?);
     flags.extend(board_flags(args.tensorboard.as_deref(), folder, MODEL)?);
     flags.extend(["--stall".into(), args.stall.to_string().into()]);
-    flags.extend(args.timings.then(|| "--timings".into()));
+    flags.extend(args.times.timings.then(|| "--timings".into()));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     flags.extend(["--cores".into(), cores.to_string().into()]);
     flags.extend(checkpoint_flags(args, folder)?);

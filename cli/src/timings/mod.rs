@@ -40,7 +40,7 @@ pub fn tell(args: &RunArgs, folder: &Path) -> anyhow::Result<()> {
     std::fs::write(&picture, picture::draw(&timings))
         .with_context(|| picture.display().to_string())?;
     output::note(format!("one step as a picture: {}", picture.display()));
-    if let Some(path) = &args.trace {
+    if let Some(path) = &args.times.trace {
         trace::write(&timings, path).with_context(|| path.display().to_string())?;
         output::note(format!("all steps, for ui.perfetto.dev: {}", path.display()));
     }

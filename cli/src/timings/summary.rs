@@ -101,7 +101,7 @@ fn way(timings: &Timings) -> String {
 fn shown(milliseconds: Option<f64>) -> String {
     match milliseconds {
         None => "?".into(),
-        Some(ms) if ms == 0.0 => "–".into(),
+        Some(0.0) => "–".into(),
         Some(ms) => format!("{ms:.2}"),
     }
 }
