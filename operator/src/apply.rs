@@ -249,7 +249,7 @@ async fn lift_one(context: &Context, slot: &Slot) -> Result<(), ApplyError> {
     let patch = json!({"metadata": {"uid": slot.uid}, "spec": {"schedulingGates": []}});
     match api.patch(&slot.pod, &PatchParams::default(), &Patch::Merge(patch)).await {
         Ok(found) => {
-            context.world.pod(&slot.host, &slot.pod, Some(pod_view(&found)));
+            context.world.pod_answered(&slot.host, &slot.pod, pod_view(&found));
             Ok(())
         }
         Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
@@ -288,7 +288,10 @@ pub async fn remove(
             let left = either.left().filter(|p| p.metadata.deletion_timestamp.is_some());
             let uid = left.as_ref().and_then(ResourceExt::uid);
             let view = left.as_ref().filter(|_| uid.as_ref() == Some(&pod.uid)).map(pod_view);
-            context.world.pod(namespace, name, view);
+            match view {
+                Some(view) => context.world.pod_answered(namespace, name, view),
+                None => context.world.pod(namespace, name, None),
+            }
             Ok(())
         }
         // Another pod has the name now.

@@ -189,11 +189,24 @@ impl World {
             touched.insert(name.to_owned());
         }
         let pods = inner.pods.entry(namespace.to_owned()).or_default();
+        let newer = |pod: &PodView| {
+            pods.get(name).is_some_and(|known| known.uid == pod.uid && known.version > pod.version)
+        };
         match pod {
+            Some(pod) if newer(&pod) => None,
             Some(pod) => pods.insert(name.to_owned(), pod),
             None => pods.remove(name),
         };
         inner.judge_pod(namespace, name);
+    }
+
+    /// A pod is like this, by the answer to a request. The watch may have told more before the answer came: what is
+    /// older than what is known changes nothing, and a pod that is gone does not come back.
+    pub fn pod_answered(&self, namespace: &str, name: &str, pod: PodView) {
+        let known = self.read().pods.get(namespace).and_then(|pods| pods.get(name)).cloned();
+        if known.is_some_and(|known| known.uid == pod.uid && known.version < pod.version) {
+            self.pod(namespace, name, Some(pod));
+        }
     }
 
     /// All pods of a namespace, after a list.
@@ -548,6 +561,7 @@ pub fn pod_view(pod: &Pod) -> PodView {
     let annotations = pod.metadata.annotations.as_ref();
     PodView {
         uid: pod.metadata.uid.clone().unwrap_or_default(),
+        version: pod.metadata.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0),
         gated: gates.is_some_and(|g| g.iter().any(|g| g.name == labels::GATE)),
         node: spec.and_then(|s| s.node_name.clone()),
         unplaced: unplaced.and_then(|c| c.message.clone()),

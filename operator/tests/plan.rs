@@ -123,6 +123,7 @@ impl Table {
         slot.uid = Some(uid.clone());
         let view = PodView {
             uid,
+            version: 0,
             gated: true,
             node: None,
             unplaced: None,

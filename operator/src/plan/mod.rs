@@ -48,6 +48,8 @@ pub struct Wants {
 pub struct PodView {
     /// Its uid.
     pub uid: String,
+    /// Its resourceVersion: of two views of a pod the one with the greater number is the newer one.
+    pub version: u64,
     /// It waits behind its scheduling gate.
     pub gated: bool,
     /// The node that it was given.
