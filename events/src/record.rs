@@ -2,7 +2,7 @@
 //!
 //! Every designer of a run appends to the same file, so that curves go on where one was replaced. A line
 //! that was cut short by the end of its process is passed over by readers. The file stays below
-//! [`LIMIT`]: when it is full, every second step is left out of it, and of other events the oldest. What says where
+//! [`LIMIT`]: when it is full, every second step is left out of it if steps take half of it, and of other events the oldest. What says where
 //! the time of a step went takes a quarter of it at the most then.
 
 use crate::{Event, Phase};
@@ -37,6 +37,8 @@ pub struct Record {
     file: File,
     length: u64,
     limit: u64,
+    /// Bytes of what says where times went, after the file was thinned.
+    times: u64,
 }
 
 impl Record {
@@ -57,7 +59,7 @@ impl Record {
                 length += 1;
             }
         }
-        Ok(Self { path: path.to_owned(), file, length, limit: LIMIT })
+        Ok(Self { path: path.to_owned(), file, length, limit: LIMIT, times: LIMIT / 4 })
     }
 
     /// Appends an event. How far data have been read is not kept.
@@ -92,8 +94,13 @@ impl Record {
             others.pop_front();
         }
         let mut steps: Vec<usize> = (0..kept.len()).filter(|&i| is_step(&kept[i])).collect();
-        steps = steps.into_iter().skip(1).step_by(2).collect();
-        let times = newest(&kept, self.limit / 4, is_times)?;
+        // It may be full of times alone.
+        if newest(&kept, 2 * self.times, is_step)?.len() < steps.len() {
+            // The first and the last one stay.
+            let last = steps.pop();
+            steps = steps.into_iter().step_by(2).chain(last).collect();
+        }
+        let times = newest(&kept, self.times, is_times)?;
         let mut wanted: Vec<usize> = others.into_iter().chain(steps).chain(times).collect();
         wanted.sort_unstable();
         let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty());
@@ -102,8 +109,8 @@ impl Record {
             file.write_all(&encode(&kept[i])?)?;
         }
         file.persist(&self.path)?;
-        let limit = self.limit;
-        *self = Self::open(&self.path)?;
+        let (limit, times) = (self.limit, self.times);
+        *self = Self { times, ..Self::open(&self.path)? };
         // Whatever is in it, it is not thinned again at every event.
         self.limit = limit.max(2 * self.length);
         Ok(())
@@ -204,7 +211,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events");
         let mut record = Record::open(&path).unwrap();
-        record.limit = 64 << 10;
+        (record.limit, record.times) = (64 << 10, 16 << 10);
         for number in 1..=3000 {
             record.keep(&step(number)).unwrap();
             record.keep(&times(number)).unwrap();
