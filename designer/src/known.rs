@@ -5,7 +5,9 @@
 pub(crate) struct Known {
     /// Its command lanes work.
     pub(crate) hello: bool,
-    /// It is built.
+    /// It has been built.
+    pub(crate) built: bool,
+    /// It is built, and nothing has been amiss since it said so.
     pub(crate) ready: bool,
     /// The attempt that it was halted for last, and the steps it can go back to.
     pub(crate) halted: Option<(u32, Vec<u64>)>,

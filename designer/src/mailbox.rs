@@ -12,9 +12,9 @@ use mixnn_events::Doing;
 use mixnn_model::Layer;
 use mixnn_nn::Tally;
 use mixnn_protocol::control::{self, Command, Direction, FailureReason, Report};
-use mixnn_protocol::{CellDrop, Kind, LaneRole, Message, MessageHeader};
+use mixnn_protocol::{CellDrop, Kind, LaneRole, Message, MessageHeader, NodeId};
 use mixnn_transport::{Endpoint, Event, Events, Passage};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 /// How soon a change of the directory is noticed.
@@ -42,6 +42,8 @@ pub(crate) struct Mailbox<'a> {
     pub(crate) losses: VecDeque<(u64, u32, f64, Tally)>,
     /// What is known of each layer.
     pub(crate) known: Vec<Known>,
+    /// Relays that took no letter, or broke off, since this was last emptied.
+    pub(crate) unreachable: HashSet<NodeId>,
     /// Sealed states that are being brought in.
     pub(crate) gathering: Option<Gathering>,
     /// Where the time of steps goes, if that is to be known.
@@ -70,6 +72,7 @@ impl<'a> Mailbox<'a> {
             outputs: VecDeque::new(),
             losses: VecDeque::new(),
             known: vec![Known::default(); layers.len()],
+            unreachable: HashSet::new(),
             gathering: None,
             timeline: None,
         }
@@ -338,6 +341,7 @@ impl<'a> Mailbox<'a> {
             Event::Stopped(error) => Err(DesignerError::Stopped(error).into()),
             Event::LinkDown(node) => {
                 tracing::warn!(%node, "a relay cannot be reached");
+                self.unreachable.insert(node);
                 Ok(false)
             }
             Event::UnknownNode(node) => {
@@ -421,7 +425,7 @@ impl<'a> Mailbox<'a> {
             // It is said again and again until a command comes: if that were progress, a command that
             // got lost would not be sent again.
             Report::Hello => return Ok(!std::mem::replace(&mut known.hello, true)),
-            Report::Ready => known.ready = true,
+            Report::Ready => (known.built, known.ready) = (true, true),
             Report::Digest(digest) => known.digest = Some(digest),
             Report::Took(part) => known.took = known.took.max(part + 1),
             Report::Restored => known.restored = true,

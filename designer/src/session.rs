@@ -294,14 +294,19 @@ impl<'a> Session<'a> {
         Ok(step)
     }
 
-    /// The lanes to be drawn anew although everyone on them is alive. A layer that stays silent over
-    /// fresh lanes loses its pod, if another one is there to take its place.
+    /// The lanes to be drawn anew although everyone on them is alive: those at fault, and all over relays
+    /// that took no letter. A layer that stays silent over fresh lanes loses its pod, if another one is
+    /// there to take its place.
     fn suspect(&mut self, fault: Option<Fault>) -> Vec<LaneId> {
         if matches!(fault, Some(Fault::Silent { .. } | Fault::Stalled { .. })) {
             self.slow_down();
         }
-        let Some(Fault::Silent { lanes, proven, layers, .. }) = fault else { return Vec::new() };
-        self.shunned.suspect(&self.mailbox.ring, &lanes, &proven);
+        let unreachable = std::mem::take(&mut self.mailbox.unreachable);
+        let Some(Fault::Silent { mut lanes, proven, layers, .. }) = fault else {
+            return Vec::new();
+        };
+        self.shunned.suspect(&self.mailbox.ring, &lanes, &proven, &unreachable);
+        lanes.extend(self.mailbox.ring.broken(&[], |relay| !self.shunned.is_unreachable(relay)));
         let still: Vec<usize> =
             layers.iter().copied().filter(|l| self.silent.contains(l)).collect();
         for layer in still.into_iter().take(self.mailbox.pool.fresh.len()) {
@@ -453,9 +458,12 @@ impl<'a> Session<'a> {
         if self.mailbox.wait(within, hello)?.is_none() {
             return Err(self.unanswered(|k| !k.hello, "has not said hello"));
         }
+        // To build a layer takes a while; to be told again what it is does not.
+        let builds = self.mailbox.known.iter().any(|k| !k.built);
+        let within = if builds { within.max(LONGEST_ANSWER) } else { within };
         let assignments = self.assignments();
         let assign = |i: usize| Command::Assign(assignments[i].clone());
-        if !self.mailbox.ask(&assign, 0, within.max(LONGEST_ANSWER), &|k| k.ready)? {
+        if !self.mailbox.ask(&assign, 0, within, &|k| k.ready)? {
             return Err(self.unanswered(|k| !k.ready, "has not answered its assignment"));
         }
         Ok(())

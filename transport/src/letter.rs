@@ -32,14 +32,16 @@ impl LetterPost {
         Self(Rc::new(Inner { limits, counters, under_way: Cell::new(0) }))
     }
 
-    /// Sends a letter in the background; `lost` is called if the peer cannot be reached.
+    /// Sends a letter in the background; `lost` is called if the peer cannot be reached or does not take
+    /// it. Where too many are under way already it is counted as `letters_full`, and says nothing of
+    /// the peer.
     ///
     /// # Panics
     /// Outside of a `LocalSet`.
     pub fn send(&self, peer: Authority, letter: Box<Letter>, lost: impl FnOnce() + 'static) {
         if self.0.under_way.get() >= self.0.limits.letters {
-            self.0.counters.count("letters_full");
-            return lost();
+            tracing::warn!("a letter is dropped: too many are under way");
+            return self.0.counters.count("letters_full");
         }
         self.0.under_way.set(self.0.under_way.get() + 1);
         let post = self.clone();

@@ -1,6 +1,6 @@
 //! A model that is served by the real binaries, and plain requests to it.
 
-use super::{MLP, Spec, mixnn, run, signal, stderr};
+use super::{MLP, PATIENCE, Spec, mixnn, run, signal, stderr};
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -9,8 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-/// For a server to answer.
-const START: Duration = Duration::from_secs(90);
 /// Numbers of a sample of the digits.
 pub const SAMPLE: usize = 784;
 
@@ -65,7 +63,7 @@ impl Served {
     pub fn wait_for(&self, what: &str, done: impl Fn() -> bool) {
         let start = Instant::now();
         while !done() {
-            assert!(start.elapsed() < START, "no {what}: {}", self.said());
+            assert!(start.elapsed() < PATIENCE, "no {what}: {}", self.said());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -120,7 +118,7 @@ impl Answer {
 /// Sends bytes, and reads until the server closes; `None` if there is no whole answer.
 pub fn raw(address: SocketAddr, bytes: &[u8]) -> Option<Answer> {
     let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(START)).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
     stream.write_all(bytes).ok()?;
     read(&mut stream)
 }

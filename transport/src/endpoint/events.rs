@@ -40,7 +40,7 @@ pub enum Event {
     },
     /// A node's address is not in the directory.
     UnknownNode(NodeId),
-    /// A node cannot be reached.
+    /// A node cannot be reached, breaks off, or does not take a letter.
     LinkDown(NodeId),
     /// The endpoint ended by itself.
     Stopped(String),
