@@ -7,6 +7,7 @@ use crate::processes::{self, Run};
 use crate::report::{Curve, OneProcess, Relay, Report, Training, median};
 use indicatif::{ProgressBar, ProgressStyle};
 use mixnn_protocol::sizes::{CELL, cells_for};
+use std::io::Write as _;
 
 /// Steps from one checkpoint to the next, as `mixnn run` has it by default.
 const CHECKPOINT_EVERY: u32 = 100;
@@ -43,7 +44,13 @@ pub fn all(rounds: u32, quick: bool) -> anyhow::Result<Report> {
                 bar.inc(1);
                 Ok(run(&model)?.step_ms)
             });
-            points.push((x, median(times.collect::<anyhow::Result<_>>()?)));
+            // Twenty minutes of other figures are not thrown away for one point.
+            match times.collect::<anyhow::Result<_>>() {
+                Ok(times) => points.push((x, median(times))),
+                Err(error) => {
+                    writeln!(std::io::stderr(), "warning: no figure for {over}: {x}: {error}")?;
+                }
+            }
         }
         drawn.push(Curve { over, points });
     }

@@ -5,10 +5,8 @@
 pub(crate) struct Known {
     /// Its command lanes work.
     pub(crate) hello: bool,
-    /// It has been built.
-    pub(crate) built: bool,
-    /// It is built, and nothing has been amiss since it said so.
-    pub(crate) ready: bool,
+    /// Whether it has its assignment.
+    pub(crate) readiness: Readiness,
     /// The attempt that it was halted for last, and the steps it can go back to.
     pub(crate) halted: Option<(u32, Vec<u64>)>,
     /// The attempts whose probes came in last: forward, backward.
@@ -25,7 +23,29 @@ pub(crate) struct Known {
     pub(crate) digest: Option<[u8; 32]>,
 }
 
+/// Whether a layer has its assignment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// It has never said so.
+    #[default]
+    Unbuilt,
+    /// It has said so, and then did not answer.
+    Doubted,
+    Ready,
+}
+
 impl Known {
+    pub(crate) fn is_ready(&self) -> bool {
+        self.readiness == Readiness::Ready
+    }
+
+    /// It did not answer: whether it has its assignment is asked again.
+    pub(crate) fn doubt(&mut self) {
+        if self.is_ready() {
+            self.readiness = Readiness::Doubted;
+        }
+    }
+
     pub(crate) fn is_halted(&self, attempt: u32) -> bool {
         self.halted.as_ref().is_some_and(|(of, _)| *of == attempt)
     }

@@ -4,7 +4,7 @@ use crate::DesignerError;
 use crate::deal::Deal;
 use crate::fault::{Fault, Interrupt};
 use crate::gathering::Gathering;
-use crate::known::Known;
+use crate::known::{Known, Readiness};
 use crate::pool::Pool;
 use crate::ring::{End, Lane, Ring};
 use crate::timeline::Timeline;
@@ -425,7 +425,7 @@ impl<'a> Mailbox<'a> {
             // It is said again and again until a command comes: if that were progress, a command that
             // got lost would not be sent again.
             Report::Hello => return Ok(!std::mem::replace(&mut known.hello, true)),
-            Report::Ready => (known.built, known.ready) = (true, true),
+            Report::Ready => known.readiness = Readiness::Ready,
             Report::Digest(digest) => known.digest = Some(digest),
             Report::Took(part) => known.took = known.took.max(part + 1),
             Report::Restored => known.restored = true,

@@ -16,6 +16,7 @@ use crate::cover::{CoverPlan, privacy};
 use crate::deal::Deal;
 use crate::fault::{Fault, Interrupt};
 use crate::keeper::Keeper;
+use crate::known::{Known, Readiness};
 use crate::mailbox::Mailbox;
 use crate::pool::Pool;
 use crate::record::Record;
@@ -313,8 +314,7 @@ impl<'a> Session<'a> {
             tracing::warn!("layer \"{}\" gets another pod", self.layer_name(layer));
             self.mailbox.deal.vacate(layer);
         }
-        // Whether it has its assignment is asked again.
-        layers.iter().for_each(|&layer| self.mailbox.known[layer].ready = false);
+        layers.iter().for_each(|&layer| self.mailbox.known[layer].doubt());
         self.silent = layers;
         lanes
     }
@@ -370,7 +370,7 @@ impl<'a> Session<'a> {
         vacated.sort_unstable();
         vacated.dedup();
         for &layer in &vacated {
-            self.mailbox.known[layer] = crate::known::Known::default();
+            self.mailbox.known[layer] = Known::default();
             if !replaced.contains(&layer) {
                 replaced.push(layer);
             }
@@ -459,21 +459,17 @@ impl<'a> Session<'a> {
             return Err(self.unanswered(|k| !k.hello, "has not said hello"));
         }
         // To build a layer takes a while; to be told again what it is does not.
-        let builds = self.mailbox.known.iter().any(|k| !k.built);
+        let builds = self.mailbox.known.iter().any(|k| k.readiness == Readiness::Unbuilt);
         let within = if builds { within.max(LONGEST_ANSWER) } else { within };
         let assignments = self.assignments();
         let assign = |i: usize| Command::Assign(assignments[i].clone());
-        if !self.mailbox.ask(&assign, 0, within, &|k| k.ready)? {
-            return Err(self.unanswered(|k| !k.ready, "has not answered its assignment"));
+        if !self.mailbox.ask(&assign, 0, within, &Known::is_ready)? {
+            return Err(self.unanswered(|k| !k.is_ready(), "has not answered its assignment"));
         }
         Ok(())
     }
 
-    pub(crate) fn unanswered(
-        &self,
-        is_missing: impl Fn(&crate::known::Known) -> bool,
-        what: &str,
-    ) -> Interrupt {
+    pub(crate) fn unanswered(&self, is_missing: impl Fn(&Known) -> bool, what: &str) -> Interrupt {
         let known = &self.mailbox.known;
         let layers: Vec<usize> = (0..known.len()).filter(|&i| is_missing(&known[i])).collect();
         let ring = &self.mailbox.ring;
@@ -527,7 +523,7 @@ impl<'a> Session<'a> {
 
     fn roll_back(&mut self, step: u64) -> Result<(), Interrupt> {
         let attempt = self.mailbox.attempt;
-        let back = |k: &crate::known::Known| k.rolled_back == Some(attempt);
+        let back = |k: &Known| k.rolled_back == Some(attempt);
         if !self.mailbox.ask(&|_| Command::Rollback, step, self.answer(), &back)? {
             return Err(self.unanswered(|k| !back(k), "has not gone back"));
         }

@@ -275,3 +275,17 @@ fn under_cover_a_silent_lane_looks_like_a_busy_one() {
     assert!((300..=312).contains(&counts[0]), "{counts:?}");
     assert!(silent_to.events.try_recv().is_none(), "a dummy is no message");
 }
+
+/// A model of a hundred layers has as many letters for one relay; connections there are few.
+#[test]
+fn letters_that_are_many_wait_and_none_is_lost() {
+    const LETTERS: u64 = 600;
+    let from = Node::start();
+    let relay = RunningRelay::start(Limits { connections_per_peer: 32, ..Limits::default() });
+    from.endpoint.set_directory(Addresses::from([(relay.reference.id, relay.url.clone())]));
+    for _ in 0..LETTERS {
+        from.endpoint.letter(relay.reference.id, Box::new([0; CELL]));
+    }
+    until("all letters", || relay.counters.letters_in.get() == LETTERS);
+    from.endpoint.shutdown(WAIT);
+}

@@ -8,28 +8,48 @@ use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use mixnn_protocol::letter::Letter;
-use std::cell::Cell;
-use std::rc::Rc;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// How often a letter is offered to a peer that cannot be reached.
 const ATTEMPTS: u32 = 4;
 
-/// Sends letters, a bounded number at a time. Lives in one `LocalSet`.
+/// Sends letters, a bounded number to each peer at a time; others wait. Lives in one `LocalSet`.
 #[derive(Clone)]
 pub struct LetterPost(Rc<Inner>);
 
 struct Inner {
     limits: Limits,
     counters: Arc<Counters>,
+    /// Waiting ones among them.
     under_way: Cell<usize>,
+    /// Closed once the peer took none in time: those that wait are lost then, and do not take the place of
+    /// letters to others.
+    turns: RefCell<HashMap<Authority, Weak<Semaphore>>>,
+}
+
+/// What became of a letter.
+#[derive(PartialEq, Eq)]
+enum Fate {
+    Delivered,
+    /// The peer answered, and did not take it.
+    Refused,
+    Unreachable,
 }
 
 impl LetterPost {
     /// No letter under way.
     pub fn new(limits: Limits, counters: Arc<Counters>) -> Self {
-        Self(Rc::new(Inner { limits, counters, under_way: Cell::new(0) }))
+        Self(Rc::new(Inner {
+            limits,
+            counters,
+            under_way: Cell::new(0),
+            turns: RefCell::default(),
+        }))
     }
 
     /// Sends a letter in the background; `lost` is called if the peer cannot be reached or does not take
@@ -45,10 +65,11 @@ impl LetterPost {
         }
         self.0.under_way.set(self.0.under_way.get() + 1);
         let post = self.clone();
+        let turns = self.turns(&peer);
         tokio::task::spawn_local(async move {
-            let delivered = post.deliver(&peer, letter).await;
+            let fate = post.in_turn(&turns, &peer, letter).await;
             post.0.under_way.set(post.0.under_way.get() - 1);
-            if delivered {
+            if fate == Fate::Delivered {
                 post.0.counters.letters_out.inc();
             } else {
                 post.0.counters.count("letter_undelivered");
@@ -62,7 +83,27 @@ impl LetterPost {
         self.0.under_way.get() == 0
     }
 
-    async fn deliver(&self, peer: &Authority, letter: Box<Letter>) -> bool {
+    fn turns(&self, peer: &Authority) -> Rc<Semaphore> {
+        let mut turns = self.0.turns.borrow_mut();
+        let open = turns.get(peer).and_then(Weak::upgrade).filter(|turns| !turns.is_closed());
+        open.unwrap_or_else(|| {
+            turns.retain(|_, turns| turns.strong_count() > 0);
+            let new = Rc::new(Semaphore::new(self.0.limits.letters_per_peer));
+            turns.insert(peer.clone(), Rc::downgrade(&new));
+            new
+        })
+    }
+
+    async fn in_turn(&self, turns: &Semaphore, peer: &Authority, letter: Box<Letter>) -> Fate {
+        let Ok(_turn) = turns.acquire().await else { return Fate::Unreachable };
+        let fate = self.deliver(peer, letter).await;
+        if fate == Fate::Unreachable {
+            turns.close();
+        }
+        fate
+    }
+
+    async fn deliver(&self, peer: &Authority, letter: Box<Letter>) -> Fate {
         let letter = Bytes::from_owner(letter as Box<[u8]>);
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
@@ -71,13 +112,14 @@ impl LetterPost {
             // Only a failed connection is tried again: a relay spends a letter's token once.
             if let Ok(stream) = connect(peer, self.0.limits.connect).await {
                 let posting = post(stream, peer, letter);
-                return matches!(
-                    tokio::time::timeout(self.0.limits.connect, posting).await,
-                    Ok(true)
-                );
+                return match tokio::time::timeout(self.0.limits.connect, posting).await {
+                    Ok(true) => Fate::Delivered,
+                    Ok(false) => Fate::Refused,
+                    Err(_) => Fate::Unreachable,
+                };
             }
         }
-        false
+        Fate::Unreachable
     }
 }
 

@@ -15,8 +15,10 @@ pub struct Limits {
     pub connect: Duration,
     /// For a peer to take any byte while there are bytes for it.
     pub stall: Duration,
-    /// Letters on their way out at the same time.
+    /// Letters that wait or are on their way out at the same time, 16 KiB each.
     pub letters: usize,
+    /// Of these, on their way to one peer: each takes a connection there.
+    pub letters_per_peer: usize,
 }
 
 impl Default for Limits {
@@ -27,7 +29,8 @@ impl Default for Limits {
             read: Duration::from_secs(10),
             connect: Duration::from_secs(5),
             stall: Duration::from_secs(30),
-            letters: 64,
+            letters: 1024,
+            letters_per_peer: 8,
         }
     }
 }
