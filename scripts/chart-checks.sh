@@ -45,9 +45,13 @@ wait "$fetching" || skipped "checkov is missing: it comes from PyPI."
 export PYTHONPATH=$checkov
 
 if [ ! -e "$tools/schemas" ]; then
+    kubernetes_source=$(module e2e/cluster/kubernetes k8s.io/kubernetes) && [ -n "$kubernetes_source" ] ||
+        skipped "The Go module k8s.io/kubernetes cannot be had."
+    prometheus_source=$(module "$checks" github.com/prometheus-operator/prometheus-operator) && [ -n "$prometheus_source" ] ||
+        skipped "The Go module of the Prometheus operator cannot be had."
     rm -rf "$tools/.schemas"
-    python3 "$checks/schemas.py" "$tools/.schemas" "$(module e2e/cluster/kubernetes k8s.io/kubernetes)/api/openapi-spec/swagger.json" \
-        "$(module "$checks" github.com/prometheus-operator/prometheus-operator)"/example/prometheus-operator-crd/*_{podmonitors,prometheusrules,servicemonitors}.yaml
+    python3 "$checks/schemas.py" "$tools/.schemas" "$kubernetes_source/api/openapi-spec/swagger.json" \
+        "$prometheus_source"/example/prometheus-operator-crd/*_{podmonitors,prometheusrules,servicemonitors}.yaml
     mv "$tools/.schemas" "$tools/schemas"
 fi
 own=$(mktemp -d)

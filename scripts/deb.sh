@@ -9,7 +9,7 @@ unpack() {
     flock 9
     if [ ! -e "$folder/usr" ]; then
         # Chained, since callers may handle a failure, which turns -e off here.
-        (cd "$folder" &&
+        (cd "$folder" && rm -rf "$1"_*.deb unpacked &&
             { apt-get download --quiet "$1" >&2 || { apt-get update --quiet >&2 && apt-get download --quiet "$1" >&2; }; } &&
             dpkg-deb --extract "$1"_*.deb unpacked && rm "$1"_*.deb && mv unpacked/usr .) || return 1
     fi

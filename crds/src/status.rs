@@ -149,7 +149,7 @@ pub struct PrivacyStatus {
     pub relays: u32,
     /// Relays of each lane.
     pub hops: u32,
-    /// Models whose lanes share the pool, this one included.
+    /// Models whose lanes share the pool, this one included; written anew once it has doubled or halved.
     pub models_in_pool: u32,
     /// What weakens the protection, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -14,7 +14,7 @@ use mixnn_nn::Tally;
 use mixnn_protocol::control::{self, Command, Direction, FailureReason, Report};
 use mixnn_protocol::{CellDrop, Kind, LaneRole, Message, MessageHeader, NodeId};
 use mixnn_transport::{Endpoint, Event, Events, Passage};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// How soon a change of the directory is noticed.
@@ -42,8 +42,8 @@ pub(crate) struct Mailbox<'a> {
     pub(crate) losses: VecDeque<(u64, u32, f64, Tally)>,
     /// What is known of each layer.
     pub(crate) known: Vec<Known>,
-    /// Relays that took no letter, or broke off, since this was last emptied.
-    pub(crate) unreachable: HashSet<NodeId>,
+    /// When relays last took no letter, or broke off.
+    pub(crate) unreachable: HashMap<NodeId, Instant>,
     /// Sealed states that are being brought in.
     pub(crate) gathering: Option<Gathering>,
     /// Where the time of steps goes, if that is to be known.
@@ -72,7 +72,7 @@ impl<'a> Mailbox<'a> {
             outputs: VecDeque::new(),
             losses: VecDeque::new(),
             known: vec![Known::default(); layers.len()],
-            unreachable: HashSet::new(),
+            unreachable: HashMap::new(),
             gathering: None,
             timeline: None,
         }
@@ -341,7 +341,7 @@ impl<'a> Mailbox<'a> {
             Event::Stopped(error) => Err(DesignerError::Stopped(error).into()),
             Event::LinkDown(node) => {
                 tracing::warn!(%node, "a relay cannot be reached");
-                self.unreachable.insert(node);
+                self.unreachable.insert(node, Instant::now());
                 Ok(false)
             }
             Event::UnknownNode(node) => {

@@ -302,10 +302,10 @@ impl<'a> Session<'a> {
         if matches!(fault, Some(Fault::Silent { .. } | Fault::Stalled { .. })) {
             self.slow_down();
         }
-        let unreachable = std::mem::take(&mut self.mailbox.unreachable);
         let Some(Fault::Silent { mut lanes, proven, layers, .. }) = fault else {
             return Vec::new();
         };
+        let unreachable = std::mem::take(&mut self.mailbox.unreachable);
         self.shunned.suspect(&self.mailbox.ring, &lanes, &proven, &unreachable);
         lanes.extend(self.mailbox.ring.broken(&[], |relay| !self.shunned.is_unreachable(relay)));
         let still: Vec<usize> =
@@ -535,5 +535,6 @@ impl<'a> Session<'a> {
 /// All letters of a ring leave at once.
 fn limits(layers: usize, hops: u32) -> Limits {
     let letters = (4 * layers + 1) * hops as usize + layers;
-    Limits { letters: letters.max(Limits::default().letters), ..Limits::default() }
+    // All of them may be for one relay.
+    Limits { letters: (2 * letters).max(Limits::default().letters), ..Limits::default() }
 }

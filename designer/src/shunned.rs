@@ -36,18 +36,24 @@ impl Shunned {
         ring: &Ring,
         silent: &[LaneId],
         proven: &[LaneId],
-        unreachable: &HashSet<NodeId>,
+        unreachable: &HashMap<NodeId, Instant>,
     ) {
         let relays = |lanes: &[LaneId]| -> HashSet<NodeId> {
             lanes.iter().flat_map(|lane| ring.way(*lane)).copied().collect()
         };
         let good = relays(proven);
-        let until = Instant::now() + SHUNNED;
-        self.0.retain(|relay, _| !good.contains(relay));
-        let suspects = relays(silent);
-        for relay in suspects.union(unreachable).filter(|relay| !good.contains(relay)) {
-            let unreachable = unreachable.contains(relay);
+        let now = Instant::now();
+        let until = now + SHUNNED;
+        self.0.retain(|relay, suspicion| !good.contains(relay) && suspicion.until > now);
+        for relay in relays(silent).difference(&good) {
+            let unreachable = self.is_unreachable(*relay);
             self.0.insert(*relay, Suspicion { unreachable, until });
+        }
+        // What was long ago says nothing of a relay that has worked since.
+        let lately = |at: Instant| now.duration_since(at) < SHUNNED;
+        for (relay, _) in unreachable.iter().filter(|(id, at)| lately(**at) && !good.contains(*id))
+        {
+            self.0.insert(*relay, Suspicion { unreachable: true, until });
         }
     }
 
@@ -106,8 +112,8 @@ mod tests {
         let pool = [relay(), relay(), relay()];
         let (ring, [first, second]) = ring(&ids(&pool));
         let mut shunned = Shunned::default();
-        shunned.suspect(&ring, &[first, second], &[], &HashSet::new());
-        shunned.suspect(&ring, &[first], &[second], &HashSet::new());
+        shunned.suspect(&ring, &[first, second], &[], &HashMap::new());
+        shunned.suspect(&ring, &[first], &[second], &HashMap::new());
         assert_eq!(ids(&shunned.rest_of(&pool, 2)), ids(&pool[1..]));
     }
 
@@ -115,11 +121,12 @@ mod tests {
     fn one_that_cannot_be_reached_is_forgiven_last() {
         let pool = [relay(), relay(), relay()];
         let (ring, [first, second]) = ring(&ids(&pool));
-        let cut = HashSet::from([pool[1].reference.id]);
+        let cut = HashMap::from([(pool[1].reference.id, Instant::now())]);
         for _ in 0..20 {
             let mut shunned = Shunned::default();
             shunned.suspect(&ring, &[], &[], &cut);
-            shunned.suspect(&ring, &[first, second], &[], &cut);
+            // Nothing has been sent to it meanwhile.
+            shunned.suspect(&ring, &[first, second], &[], &HashMap::new());
             let rest = ids(&shunned.rest_of(&pool, 2));
             assert!(!rest.contains(&pool[1].reference.id));
             assert!(shunned.is_unreachable(pool[1].reference.id));
@@ -131,7 +138,7 @@ mod tests {
     fn one_that_carries_a_lane_that_works_can_be_reached() {
         let pool = [relay(), relay(), relay()];
         let (ring, [first, second]) = ring(&ids(&pool));
-        let cut = HashSet::from([pool[1].reference.id]);
+        let cut = HashMap::from([(pool[1].reference.id, Instant::now())]);
         let mut shunned = Shunned::default();
         shunned.suspect(&ring, &[second], &[first], &cut);
         assert!(!shunned.is_unreachable(pool[1].reference.id));

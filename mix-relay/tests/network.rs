@@ -279,9 +279,9 @@ fn under_cover_a_silent_lane_looks_like_a_busy_one() {
 /// A model of a hundred layers has as many letters for one relay; connections there are few.
 #[test]
 fn letters_that_are_many_wait_and_none_is_lost() {
-    const LETTERS: u64 = 600;
+    const LETTERS: u64 = 400;
     let from = Node::start();
-    let relay = RunningRelay::start(Limits { connections_per_peer: 32, ..Limits::default() });
+    let relay = RunningRelay::start(Limits { connections_per_peer: 64, ..Limits::default() });
     from.endpoint.set_directory(Addresses::from([(relay.reference.id, relay.url.clone())]));
     for _ in 0..LETTERS {
         from.endpoint.letter(relay.reference.id, Box::new([0; CELL]));

@@ -367,8 +367,9 @@ async fn designers(context: Arc<Context>, models: ModelStore) {
             }
             // Its status may tell of a pod that is not ready any more.
             Ok(watcher::Event::Apply(set) | watcher::Event::InitApply(set)) => {
-                if let Some(model) = model_of(&set, &models)
-                    && context.looks.seen(&model.uid().unwrap_or_default(), &set)
+                // Noted although the models may not be listed yet: nobody says it again.
+                if owner_of(&set).is_some_and(|uid| context.looks.seen(uid, &set))
+                    && let Some(model) = model_of(&set, &models)
                 {
                     context.wake(workload(&model));
                 }
@@ -397,6 +398,12 @@ where
 }
 
 /// The model that an object was made for.
+/// The uid of the model that an object belongs to.
+fn owner_of(object: &impl ResourceExt) -> Option<&str> {
+    let owner = object.owner_references().iter().find(|owner| owner.kind == "MixNNModel")?;
+    Some(&owner.uid)
+}
+
 fn model_of(object: &impl ResourceExt, models: &ModelStore) -> Option<mixnn_crds::MixNNModel> {
     let name = object.labels().get(labels::MODEL)?;
     let key = ObjectRef::new(name).within(&object.namespace()?);

@@ -184,28 +184,16 @@ impl World {
 
     /// A pod was seen, or is gone.
     pub fn pod(&self, namespace: &str, name: &str, pod: Option<PodView>) {
-        let mut inner = self.write();
-        if let Some(touched) = inner.touched.get_mut(namespace) {
-            touched.insert(name.to_owned());
-        }
-        let pods = inner.pods.entry(namespace.to_owned()).or_default();
-        let newer = |pod: &PodView| {
-            pods.get(name).is_some_and(|known| known.uid == pod.uid && known.version > pod.version)
-        };
-        match pod {
-            Some(pod) if newer(&pod) => None,
-            Some(pod) => pods.insert(name.to_owned(), pod),
-            None => pods.remove(name),
-        };
-        inner.judge_pod(namespace, name);
+        self.write().set_pod(namespace, name, pod);
     }
 
     /// A pod is like this, by the answer to a request. The watch may have told more before the answer came: what is
     /// older than what is known changes nothing, and a pod that is gone does not come back.
     pub fn pod_answered(&self, namespace: &str, name: &str, pod: PodView) {
-        let known = self.read().pods.get(namespace).and_then(|pods| pods.get(name)).cloned();
+        let mut inner = self.write();
+        let known = inner.pods.get(namespace).and_then(|pods| pods.get(name));
         if known.is_some_and(|known| known.uid == pod.uid && known.version < pod.version) {
-            self.pod(namespace, name, Some(pod));
+            inner.set_pod(namespace, name, Some(pod));
         }
     }
 
@@ -436,6 +424,22 @@ impl Inner {
             all.push(WorkloadRef::SHARED.to_owned());
         }
         all
+    }
+
+    fn set_pod(&mut self, namespace: &str, name: &str, pod: Option<PodView>) {
+        if let Some(touched) = self.touched.get_mut(namespace) {
+            touched.insert(name.to_owned());
+        }
+        let pods = self.pods.entry(namespace.to_owned()).or_default();
+        let newer = |pod: &PodView| {
+            pods.get(name).is_some_and(|known| known.uid == pod.uid && known.version > pod.version)
+        };
+        match pod {
+            Some(pod) if newer(&pod) => None,
+            Some(pod) => pods.insert(name.to_owned(), pod),
+            None => pods.remove(name),
+        };
+        self.judge_pod(namespace, name);
     }
 
     /// Whether a record names this pod.

@@ -27,17 +27,23 @@ struct Inner {
     counters: Arc<Counters>,
     /// Waiting ones among them.
     under_way: Cell<usize>,
-    /// Closed once the peer took none in time: those that wait are lost then, and do not take the place of
-    /// letters to others.
-    turns: RefCell<HashMap<Authority, Weak<Semaphore>>>,
+    peers: RefCell<HashMap<Authority, Weak<Peer>>>,
+}
+
+/// Letters for one peer.
+struct Peer {
+    /// Closed once no connection could be made: those that wait are lost then.
+    turns: Semaphore,
+    letters: Cell<usize>,
 }
 
 /// What became of a letter.
 #[derive(PartialEq, Eq)]
 enum Fate {
     Delivered,
-    /// The peer answered, and did not take it.
+    /// The peer did not take it, or not in time.
     Refused,
+    /// No connection could be made.
     Unreachable,
 }
 
@@ -48,7 +54,7 @@ impl LetterPost {
             limits,
             counters,
             under_way: Cell::new(0),
-            turns: RefCell::default(),
+            peers: RefCell::default(),
         }))
     }
 
@@ -59,16 +65,19 @@ impl LetterPost {
     /// # Panics
     /// Outside of a `LocalSet`.
     pub fn send(&self, peer: Authority, letter: Box<Letter>, lost: impl FnOnce() + 'static) {
-        if self.0.under_way.get() >= self.0.limits.letters {
+        let own = self.peer(&peer);
+        let (all, waiting) = (self.0.under_way.get(), own.letters.get());
+        if all >= self.0.limits.letters || waiting >= self.0.limits.letters / 2 {
             tracing::warn!("a letter is dropped: too many are under way");
             return self.0.counters.count("letters_full");
         }
-        self.0.under_way.set(self.0.under_way.get() + 1);
+        self.0.under_way.set(all + 1);
+        own.letters.set(waiting + 1);
         let post = self.clone();
-        let turns = self.turns(&peer);
         tokio::task::spawn_local(async move {
-            let fate = post.in_turn(&turns, &peer, letter).await;
+            let fate = post.in_turn(&own, &peer, letter).await;
             post.0.under_way.set(post.0.under_way.get() - 1);
+            own.letters.set(own.letters.get() - 1);
             if fate == Fate::Delivered {
                 post.0.counters.letters_out.inc();
             } else {
@@ -83,22 +92,23 @@ impl LetterPost {
         self.0.under_way.get() == 0
     }
 
-    fn turns(&self, peer: &Authority) -> Rc<Semaphore> {
-        let mut turns = self.0.turns.borrow_mut();
-        let open = turns.get(peer).and_then(Weak::upgrade).filter(|turns| !turns.is_closed());
+    fn peer(&self, at: &Authority) -> Rc<Peer> {
+        let mut peers = self.0.peers.borrow_mut();
+        let open = peers.get(at).and_then(Weak::upgrade).filter(|peer| !peer.turns.is_closed());
         open.unwrap_or_else(|| {
-            turns.retain(|_, turns| turns.strong_count() > 0);
-            let new = Rc::new(Semaphore::new(self.0.limits.letters_per_peer));
-            turns.insert(peer.clone(), Rc::downgrade(&new));
+            peers.retain(|_, peer| peer.strong_count() > 0);
+            let turns = Semaphore::new(self.0.limits.letters_per_peer);
+            let new = Rc::new(Peer { turns, letters: Cell::new(0) });
+            peers.insert(at.clone(), Rc::downgrade(&new));
             new
         })
     }
 
-    async fn in_turn(&self, turns: &Semaphore, peer: &Authority, letter: Box<Letter>) -> Fate {
-        let Ok(_turn) = turns.acquire().await else { return Fate::Unreachable };
-        let fate = self.deliver(peer, letter).await;
+    async fn in_turn(&self, peer: &Peer, at: &Authority, letter: Box<Letter>) -> Fate {
+        let Ok(_turn) = peer.turns.acquire().await else { return Fate::Unreachable };
+        let fate = self.deliver(at, letter).await;
         if fate == Fate::Unreachable {
-            turns.close();
+            peer.turns.close();
         }
         fate
     }
@@ -114,8 +124,7 @@ impl LetterPost {
                 let posting = post(stream, peer, letter);
                 return match tokio::time::timeout(self.0.limits.connect, posting).await {
                     Ok(true) => Fate::Delivered,
-                    Ok(false) => Fate::Refused,
-                    Err(_) => Fate::Unreachable,
+                    Ok(false) | Err(_) => Fate::Refused,
                 };
             }
         }

@@ -15,7 +15,7 @@ pub struct Limits {
     pub connect: Duration,
     /// For a peer to take any byte while there are bytes for it.
     pub stall: Duration,
-    /// Letters that wait or are on their way out at the same time, 16 KiB each.
+    /// Letters that wait or are on their way out at the same time, 16 KiB each; half of them for one peer.
     pub letters: usize,
     /// Of these, on their way to one peer: each takes a connection there.
     pub letters_per_peer: usize,

@@ -54,8 +54,8 @@ try:
     # Read at once: it is drawn anew each second.
     drawn = lambda what: page.execute_script(f"return [...document.querySelectorAll('{what}')].map((found) => found.textContent)")
     wait.until(lambda _: len(drawn("#timeline line.wire")) >= 12)
-    assert any("backward of micro-batch" in title for title in drawn("#timeline rect.did title"))
-    assert drawn("#processes th")[0] == "designer" and len(drawn("#processes th")) == len(drawn("#layers th")) + 1
+    wait.until(lambda _: any("backward of micro-batch" in title for title in drawn("#timeline rect.did title")))
+    wait.until(lambda _: (processes := drawn("#processes th"))[:1] == ["designer"] and len(processes) == len(drawn("#layers th")) + 1)
 
     # By keyboard alone: from one viewer to the next.
     viewer = page.find_element(By.ID, "viewer")
