@@ -9,6 +9,7 @@ mod convert;
 mod data;
 mod init;
 mod man;
+mod markup;
 mod output;
 mod page;
 mod plugin;

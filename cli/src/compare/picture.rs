@@ -2,6 +2,7 @@
 
 use super::Compared;
 use super::curve::{Point, Which};
+use crate::markup::escape;
 use anyhow::anyhow;
 use plotters::prelude::*;
 use std::fmt::Write;
@@ -107,8 +108,4 @@ pub(super) fn html(compared: &Compared) -> anyhow::Result<String> {
     }
     let _ = writeln!(out, "{}\n</html>", svg(compared)?);
     Ok(out)
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -3,6 +3,7 @@
 use super::path::sender;
 use super::trace::name;
 use super::{Timings, median};
+use crate::markup::{begin_svg, escape};
 use mixnn_events::{Doing, Span, Times};
 use std::fmt::Write;
 
@@ -42,10 +43,8 @@ pub(super) fn draw(timings: &Timings) -> String {
     let drawing = Drawing { timings, step, scale: (WIDTH - LEFT - RIGHT) / length };
     let rows = timings.names.len() + 1;
     let height = TOP + rows as f64 * ROW + 56.0;
-    let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" role=\"img\">\n<title>Where the time of step {} went</title>\n<style>{STYLE}\n</style>\n<rect class=\"page\" width=\"100%\" height=\"100%\"/>\n",
-        step.step
-    );
+    let title = format!("Where the time of step {} went", step.step);
+    let mut out = begin_svg(WIDTH, height, &title, STYLE);
     drawing.head(&mut out);
     drawing.axis(&mut out, length, TOP + rows as f64 * ROW);
     drawing.names(&mut out);
@@ -209,8 +208,4 @@ fn tick(length: f64) -> f64 {
     let power = 10_f64.powf((length / 10.0).log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);
     steps.into_iter().find(|step| length / step <= 12.0).unwrap_or(length)
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

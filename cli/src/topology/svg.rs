@@ -1,6 +1,7 @@
 //! The pipeline as an SVG picture, light or dark as its viewer is.
 
 use super::facts::{LayerFacts, Topology, bytes, cells_of, flops};
+use crate::markup::{begin_svg, escape};
 use std::fmt::Write;
 
 const WIDTH: u32 = 640;
@@ -25,9 +26,8 @@ const STYLE: &str = "
 pub(super) fn draw(topology: &Topology) -> String {
     let boxes = topology.layers.len() as u32 + 2;
     let height = 2 * MARGIN + boxes * BOX + (boxes - 1) * GAP;
-    let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" role=\"img\">\n<title>The model as a pipeline of layer pods</title>\n<style>{STYLE}\n</style>\n<rect class=\"page\" width=\"100%\" height=\"100%\"/>\n"
-    );
+    let title = "The model as a pipeline of layer pods";
+    let mut out = begin_svg(WIDTH, height, title, STYLE);
     let mut y = MARGIN;
     owner(&mut out, y, "designer: data, labels, loss");
     y += BOX;
@@ -96,8 +96,4 @@ fn shortened(text: &str) -> String {
         return text.to_owned();
     }
     text.chars().take(MOST).chain(" ..".chars()).collect()
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
