@@ -88,7 +88,9 @@ async fn prepare(host: &MixNNHost, context: &Context) -> Result<(), Problem> {
     if let Some(account) = &wanted.account {
         objects::apply_soon(context, &namespace, account).await.map_err(problem)?;
     }
-    objects::apply_soon(context, &namespace, &wanted.policy).await.map_err(problem)?;
+    for policy in &wanted.policies {
+        objects::apply_soon(context, &namespace, policy).await.map_err(problem)?;
+    }
     context.world.host_ready(&namespace);
     context.applied.set(&key, "all", hash);
     context.spaces_changed.notify_one();

@@ -20,6 +20,8 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const GATE: &str = "mixnn.dev/gang";
 /// Name of what the operator makes in a host namespace: ServiceAccount, NetworkPolicy, RoleBinding.
 pub const HOST_OBJECTS: &str = "mixnn-pods";
+/// Name of the NetworkPolicy in a host namespace that opens more to relays than to layer pods.
+pub const RELAY_WALL: &str = "mixnn-relays";
 /// The only name of a MixNNHost: one per namespace.
 pub const HOST_NAME: &str = "mixnn";
 /// The operator, as field manager and as the value of [`MANAGED_BY`].

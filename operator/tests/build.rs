@@ -107,7 +107,9 @@ fn a_relay_with_everything_that_a_host_asks_for() {
 fn a_host_namespace() {
     let made = host_objects(&host(json!({})), ("mixnn", "mixnn-operator"), 8443, None);
     insta::assert_yaml_snapshot!("host_account", made.account.unwrap());
-    insta::assert_yaml_snapshot!("host_policy", made.policy);
+    let [relays, pods] = made.policies;
+    insta::assert_yaml_snapshot!("host_policy", pods);
+    insta::assert_yaml_snapshot!("host_policy_of_relays", relays);
     insta::assert_yaml_snapshot!("host_binding", made.binding);
     let own = host(json!({"serviceAccountName": "guests"}));
     assert!(host_objects(&own, ("mixnn", "mixnn-operator"), 8443, None).account.is_none());
@@ -143,9 +145,9 @@ fn relays_serve_metrics_to_whom_the_platform_names_and_layer_pods_to_nobody() {
     );
     let readers = settings.unwrap().pods.metrics_readers;
     let host = host(json!({}));
-    let walls = |readers| host_objects(&host, ("mixnn", "mixnn-operator"), 8443, readers).policy;
+    let walls = |readers| host_objects(&host, ("mixnn", "mixnn-operator"), 8443, readers).policies;
     let mut open = walls(readers.as_ref());
-    let rule = open.spec.as_mut().unwrap().ingress.as_mut().unwrap().pop().unwrap();
+    let rule = open[0].spec.as_mut().unwrap().ingress.as_mut().unwrap().pop().unwrap();
     assert_eq!(
         serde_json::to_value(rule).unwrap(),
         json!({"from": [{"namespaceSelector": {"matchLabels": {"team": "observability"}}}],

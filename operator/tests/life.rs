@@ -106,10 +106,10 @@ async fn pods_tell_nothing(world: &World, pods: &[Pod], uid: &str) {
     assert_eq!(shapes.len(), 2, "all layers are alike, all relays are");
     let host = pods[0].namespace().unwrap();
     let policies: Api<NetworkPolicy> = Api::namespaced(world.client.clone(), &host);
-    assert!(
-        policies.get_opt("mixnn-pods").await.unwrap().is_some(),
-        "walls stand before the first pod"
-    );
+    for wall in ["mixnn-pods", "mixnn-relays"] {
+        let there = policies.get_opt(wall).await.unwrap().is_some();
+        assert!(there, "walls stand before the first pod");
+    }
     let accounts: Api<ServiceAccount> = Api::namespaced(world.client.clone(), &host);
     let account = accounts.get("mixnn-pods").await.unwrap();
     assert_eq!(account.automount_service_account_token, Some(false));

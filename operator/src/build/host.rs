@@ -1,16 +1,11 @@
 //! What a host namespace needs before the first pod: an account without rights, and walls.
 
+use super::walls::{pods, relays};
 use crate::labels;
 use k8s_openapi::api::core::v1::ServiceAccount;
-use k8s_openapi::api::networking::v1::{
-    NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
-    NetworkPolicyPort, NetworkPolicySpec,
-};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{RoleBinding, RoleRef, Subject};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
-    LabelSelector, LabelSelectorRequirement, ObjectMeta, OwnerReference,
-};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource;
 use mixnn_crds::MixNNHost;
 use std::collections::BTreeMap;
@@ -22,8 +17,8 @@ pub struct HostObjects {
     pub binding: RoleBinding,
     /// The pods' account, if the host names none of its own.
     pub account: Option<ServiceAccount>,
-    /// Only pods of MixNN reach the pods, and they reach only those and the operator. Who reads metrics reaches those.
-    pub policy: NetworkPolicy,
+    /// The pods' walls, in the order in which they are applied: relays keep their doors while the pods' close.
+    pub policies: [NetworkPolicy; 2],
 }
 
 /// The objects of a host. `operator`: namespace and name of its ServiceAccount.
@@ -54,7 +49,10 @@ pub fn host_objects(
             operator,
         ),
         account: host.spec.service_account_name.is_none().then_some(account),
-        policy: policy(metadata, operator.0, registration_port, metrics_readers),
+        policies: [
+            relays(metadata.clone(), metrics_readers),
+            pods(metadata, operator.0, registration_port),
+        ],
     }
 }
 
@@ -86,86 +84,4 @@ pub fn binding(metadata: ObjectMeta, role: &str, operator: (&str, &str)) -> Role
             api_group: None,
         }]),
     }
-}
-
-/// One TCP port.
-pub(super) fn port(port: u16) -> NetworkPolicyPort {
-    NetworkPolicyPort {
-        port: Some(IntOrString::Int(i32::from(port))),
-        protocol: Some("TCP".into()),
-        end_port: None,
-    }
-}
-
-/// Objects with this label.
-fn with(key: &str, value: &str) -> LabelSelector {
-    LabelSelector {
-        match_labels: Some(BTreeMap::from([(key.to_owned(), value.to_owned())])),
-        match_expressions: None,
-    }
-}
-
-/// Every pod of MixNN.
-pub(super) fn peers() -> NetworkPolicyPeer {
-    let ours = LabelSelector {
-        match_expressions: Some(vec![LabelSelectorRequirement {
-            key: labels::POD.into(),
-            operator: "Exists".into(),
-            values: None,
-        }]),
-        match_labels: None,
-    };
-    NetworkPolicyPeer {
-        namespace_selector: Some(with(labels::MEMBER, "true")),
-        pod_selector: Some(ours),
-        ip_block: None,
-    }
-}
-
-/// Who reads metrics: pods of namespaces with the labels. Only relays listen at that port.
-fn reading(readers: &BTreeMap<String, String>) -> NetworkPolicyIngressRule {
-    let namespaces = LabelSelector { match_labels: Some(readers.clone()), match_expressions: None };
-    let peer = NetworkPolicyPeer { namespace_selector: Some(namespaces), ..Default::default() };
-    NetworkPolicyIngressRule {
-        from: Some(vec![peer]),
-        ports: Some(vec![port(labels::METRICS_PORT)]),
-    }
-}
-
-fn policy(
-    metadata: ObjectMeta,
-    platform: &str,
-    registration_port: u16,
-    metrics_readers: Option<&BTreeMap<String, String>>,
-) -> NetworkPolicy {
-    let operator = NetworkPolicyPeer {
-        namespace_selector: Some(with("kubernetes.io/metadata.name", platform)),
-        pod_selector: Some(with("app.kubernetes.io/name", labels::OPERATOR)),
-        ip_block: None,
-    };
-    let cells = || Some(vec![port(labels::POD_PORT)]);
-    // Not a designer, should the owner's namespace host pods too: it has to reach more than these.
-    let hosted = LabelSelector {
-        match_expressions: Some(vec![LabelSelectorRequirement {
-            key: labels::POD.into(),
-            operator: "In".into(),
-            values: Some(vec!["layer".into(), "relay".into()]),
-        }]),
-        match_labels: None,
-    };
-    let mut ingress = vec![NetworkPolicyIngressRule { from: Some(vec![peers()]), ports: cells() }];
-    ingress.extend(metrics_readers.map(reading));
-    let spec = NetworkPolicySpec {
-        pod_selector: Some(hosted),
-        policy_types: Some(vec!["Ingress".into(), "Egress".into()]),
-        ingress: Some(ingress),
-        egress: Some(vec![
-            NetworkPolicyEgressRule { to: Some(vec![peers()]), ports: cells() },
-            NetworkPolicyEgressRule {
-                to: Some(vec![operator]),
-                ports: Some(vec![port(registration_port)]),
-            },
-        ]),
-    };
-    NetworkPolicy { metadata, spec: Some(spec) }
 }

@@ -5,6 +5,7 @@ mod host;
 mod mounts;
 mod pod;
 mod serving;
+mod walls;
 
 pub use designer::{Designer, DesignerObjects, designer_name, designer_objects, directory_maps};
 pub use host::{HostObjects, binding, host_objects};

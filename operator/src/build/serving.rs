@@ -1,7 +1,7 @@
 //! How clients reach a model that is served: a Service, and walls that let them through.
 
 use super::designer::{metadata, own_labels};
-use super::host::{peers, port};
+use super::walls::{port, relays_as_peers};
 use crate::labels;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::networking::v1::{
@@ -72,7 +72,7 @@ fn policy(
         pod_selector: Some(LabelSelector { match_labels: Some(designer), match_expressions: None }),
         policy_types: Some(vec!["Ingress".into()]),
         ingress: Some(vec![
-            rule(Some(vec![peers()]), labels::POD_PORT),
+            rule(Some(vec![relays_as_peers()]), labels::POD_PORT),
             rule(clients, serving.port),
         ]),
         egress: None,
