@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 FILE ?= examples/lenet5.yaml
 
-.PHONY: help setup kube build images run test e2e soak lint lint-chart bench-serving bench-operator privacy bench generate clean
+.PHONY: help setup kube build images run test e2e soak lint lint-files lint-chart bench-serving bench-operator privacy bench generate clean
 
 help: ## list of targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,13 +23,13 @@ build: setup ## the binaries, optimised, in target/release
 run: build ## train FILE (examples/lenet5.yaml) and compare with one process
 	target/release/mixnn run --compare -f $(FILE)
 
-test: lint kube lint-chart ## all tests
+test: lint lint-files kube lint-chart ## all tests
 	cargo build --workspace --locked
 	@scripts/kube-assets.sh --path >/dev/null 2>&1 && export MIXNN_NEED_CLUSTER=1; cargo test --workspace --locked
 	@scripts/kube-assets.sh --path >/dev/null || echo "SKIPPED: the operator's tests on a real API server (make kube says why)" >&2
 	@e2e/run.sh || [ $$? = 3 ]
 
-e2e: setup kube ## the whole on a real Kubernetes of three nodes on this machine (root, Debian 12)
+e2e: setup kube ## the whole on a real Kubernetes of three nodes on this machine (root, Debian 12); E2E_FULL=1: and NetworkPolicies by Cilium
 	cargo build --workspace --locked
 	e2e/run.sh
 
@@ -43,6 +43,9 @@ soak: setup ## kill processes at random, FAULTS times (1000), and compare the bi
 lint: setup ## format and clippy, without warnings
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+lint-files: ## workflows by actionlint, the Dockerfile by hadolint, scripts by shellcheck
+	@scripts/lint-files.sh || [ $$? = 3 ]
 
 lint-chart: ## the Helm chart by helm lint, kubeconform, kube-score, checkov and promtool (two minutes the first time)
 	@scripts/chart-checks.sh || [ $$? = 3 ]
