@@ -2,6 +2,8 @@
 # The whole on a real Kubernetes (make e2e): images, cluster, chart, a training in pods, the end of it all.
 #
 #   e2e/run.sh                          a cluster of three nodes on this machine; root, Debian 12, Go
+#   E2E_FULL=1 e2e/run.sh               with Cilium, which enforces NetworkPolicies (15 minutes to build, once), two models
+#                                       in one pool of relays, and Prometheus behind the dashboard
 #   E2E_CLUSTER=existing e2e/run.sh     the cluster of KUBECONFIG; E2E_VALUES names a file with the chart's images
 #
 # Ends with 3, saying loudly why, where the machine cannot run it. If it fails, E2E_OUT (target/e2e) has all logs,
@@ -41,9 +43,20 @@ flock -n 9 || { echo "e2e: another run uses the cluster of this machine; waiting
 rm -rf "$out"
 e2e/cluster/down.sh
 trap ended EXIT
+full=()
+if [ "${E2E_FULL:-0}" = 1 ]; then
+    full=("MIXNN_E2E_REACH=$PWD/e2e/cluster/reach.sh")
+else
+    {
+        echo "################################################################################"
+        echo "# LEFT OUT of this run: NetworkPolicies that are enforced (Cilium), two models in"
+        echo "# one pool of relays, the dashboard on a real Prometheus. E2E_FULL=1 make e2e"
+        echo "################################################################################"
+    } >&2
+fi
 docker/build.sh "$images"
 e2e/cluster/images.sh
 e2e/cluster/up.sh 9>&-
 mkdir -p "$out"
 e2e/cluster/load.sh "$images" >"$out/images.yaml"
-MIXNN_E2E_KILL_NODE=$PWD/e2e/cluster/kill-node.sh MIXNN_E2E_VALUES=$out/images.yaml e2e/cluster/enter.sh "${test[@]}" 9>&-
+e2e/cluster/enter.sh env MIXNN_E2E_KILL_NODE="$PWD/e2e/cluster/kill-node.sh" MIXNN_E2E_VALUES="$out/images.yaml" "${full[@]}" "${test[@]}" 9>&-

@@ -9,6 +9,8 @@ state=$cache/cluster
 logs=$state/log
 images=$cache/cluster-images
 nodes=${MIXNN_NODES:-n1 n2 n3}
+# 1: Cilium enforces NetworkPolicies, and there is a Prometheus to run.
+full=${E2E_FULL:-0}
 
 # Addresses, inside the network namespace of the cluster.
 gateway=172.30.7.1

@@ -98,7 +98,7 @@ metadata: {name: local, annotations: {storageclass.kubernetes.io/is-default-clas
 provisioner: kubernetes.io/no-provisioner
 volumeBindingMode: WaitForFirstConsumer
 EOF
-    for i in 1 2 3 4; do
+    for i in 1 2 3 4 5 6; do
         # The group that pods of MixNN have: the kubelet changes no owner of such a volume.
         install -d -m 2770 -g 65532 "$state/volumes/$i"
         kubectl apply -f - <<EOF
@@ -114,6 +114,17 @@ EOF
     done
 }
 
+# Cilium's own CRDs, before its agents start.
+crds() {
+    local folder
+    folder=$("$root/scripts/cilium.sh" --path)/crds
+    kubectl apply --server-side -f "$folder/v2" -f "$folder/v2alpha1"
+}
+
+healthy() { # NODE: whether its agent is
+    nsenter --target "$(cat "$state/$1/pid")" --net -- curl -sf -m 2 -H "brief: true" http://127.0.0.1:9879/healthz
+}
+
 ready() {
     for node in $nodes; do
         await 60 "node $node to register" kubectl get node "$node"
@@ -124,6 +135,9 @@ ready() {
     ip route add $services via "$(node_ip "${nodes%% *}")"
     kubectl apply -f "$here/coredns.yaml"
     volumes
+    if [ "$full" = 1 ]; then
+        for node in $nodes; do await 120 "Cilium on $node" healthy "$node"; done
+    fi
     await 60 "DNS" kubectl -n kube-system rollout status deployment/coredns --timeout=1s
     touch "$state/ready"
 }
@@ -131,6 +145,7 @@ ready() {
 network
 certificates
 control_plane
+[ "$full" != 1 ] || crds
 for node in $nodes; do node "$node"; done
 ready
 # Reaps what the nodes' ends leave, until it is killed.

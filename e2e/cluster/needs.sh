@@ -9,6 +9,11 @@ set -euo pipefail
 packages="containerd runc containernetworking-plugins buildah debootstrap iproute2 iptables nftables conntrack openssl procps gcc libc6-dev"
 # A command of each.
 commands="containerd runc buildah debootstrap ip iptables nft conntrack openssl pgrep gcc"
+if [ "$full" = 1 ]; then
+    # Cilium's agent compiles what it puts into the kernel.
+    packages+=" clang-19 llvm-19 curl"
+    commands+=" clang-19 llc-19 curl"
+fi
 # sbin is not in everybody's PATH.
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -23,6 +28,7 @@ if [ "${1:-}" = --install ] && [ "$(id -u)" = 0 ] && [ -d /sys/fs/cgroup/memory 
             say "apt-get could not install them"
     fi
     "$root/scripts/kube-assets.sh" --nodes >/dev/null || true
+    [ "$full" != 1 ] || "$root/scripts/cilium.sh" >/dev/null || true
 fi
 
 lack=()
@@ -32,4 +38,5 @@ for c in $(missing_commands); do lack+=("command $c (apt-get install $packages)"
 [ -d /sys/fs/cgroup/memory ] || lack+=("cgroup v1: on machines with v2, use kind and E2E_CLUSTER=existing")
 "$root/scripts/kube-assets.sh" --nodes --path >/dev/null 2>&1 ||
     lack+=("Kubernetes' binaries (scripts/kube-assets.sh --nodes, which needs Go)")
+[ "$full" != 1 ] || "$root/scripts/cilium.sh" --path >/dev/null 2>&1 || lack+=("Cilium (scripts/cilium.sh, which needs Go)")
 [ ${#lack[@]} = 0 ] || { printf '%s\n' "${lack[@]}"; exit 1; }

@@ -7,6 +7,7 @@ set -euo pipefail
 name=$1
 ip=$(node_ip "$name")
 own=$state/$name
+[ "$full" != 1 ] || cilium=$("$root/scripts/cilium.sh" --path)
 socket=$own/containerd.sock
 
 start() { # NAME COMMAND...
@@ -40,13 +41,44 @@ folders() {
     mount --bind "$own/resolv.conf" /etc/resolv.conf
 }
 
-configure() {
+# How pods get their networks: by a plain wire, or by Cilium, which puts walls at its ends.
+plugins() {
+    mkdir -p "$own/cni/bin"
+    ln -s /usr/lib/cni/* "$own/cni/bin/"
+    if [ "$full" = 1 ]; then
+        ln -s "$cilium/cilium-cni" "$own/cni/bin/"
+        echo '{"cniVersion": "0.3.1", "name": "cilium", "plugins": [{"type": "cilium-cni"}]}' >"$own/cni/net.d/10-mixnn.conflist"
+        return
+    fi
     cat >"$own/cni/net.d/10-mixnn.conflist" <<EOF
 {"cniVersion": "0.4.0", "name": "mixnn", "plugins": [
   {"type": "ptp", "ipMasq": false, "ipam": {"type": "host-local", "dataDir": "/var/lib/cni/ipam",
     "ranges": [[{"subnet": "$(node_pods "$name")"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
   {"type": "portmap", "capabilities": {"portMappings": true}}]}
 EOF
+}
+
+# Cilium's agent: no overlay, no masquerade, and kube-proxy stays; all that it does here is policies. It keeps its
+# iptables rules: without them probes of kubelets look like the outside world.
+walls() {
+    mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf
+    # It would set these for the whole kernel, where nobody sets them back.
+    for setting in kernel/unprivileged_bpf_disabled kernel/timer_migration; do
+        cp "/proc/sys/$setting" "$own/${setting#*/}"
+        mount --bind "$own/${setting#*/}" "/proc/sys/$setting"
+    done
+    mkdir -p "$own/cilium"
+    cp -r "$cilium/bpf" "$own/cilium/bpf"
+    PATH=/usr/lib/llvm-19/bin:$PATH K8S_NODE_NAME=$name CILIUM_K8S_NAMESPACE=kube-system start cilium \
+        "$cilium/cilium-agent" --k8s-kubeconfig-path="$state/admin.conf" --lib-dir="$own/cilium" --state-dir=/run/cilium \
+        --cluster-name=mixnn --ipam=kubernetes --k8s-require-ipv4-pod-cidr=true --routing-mode=native \
+        --ipv4-native-routing-cidr=$pods --auto-direct-node-routes=false --enable-endpoint-routes=true --devices=eth0 \
+        --enable-ipv6=false --enable-ipv4-masquerade=false --kube-proxy-replacement=false --bpf-lb-sock=false \
+        --enable-l7-proxy=false --cni-exclusive=false --identity-allocation-mode=crd --enable-policy=default \
+        --enable-hubble=false --enable-health-checking=false --enable-endpoint-health-checking=false
+}
+
+configure() {
     # restrict_oom_score_adj: without the right to lower it, runc "can't get final child's PID".
     cat >"$own/containerd.toml" <<EOF
 version = 2
@@ -58,7 +90,7 @@ state = "/run/containerd"
   sandbox_image = "localhost/pause:1"
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/usr/lib/cni"
+    bin_dir = "$own/cni/bin"
     conf_dir = "$own/cni/net.d"
 EOF
     # cgroupRoot: nodes of one kernel would share /kubepods. No CPU quota: the whole cluster has the cores of one
@@ -99,14 +131,18 @@ EOF
 
 folders
 network
+plugins
 configure
 start containerd containerd --config "$own/containerd.toml"
 await 20 "containerd" ctr -a "$socket" version
-for archive in "$images"/pause.tar "$images"/coredns.tar; do
+archives=("$images"/{pause,coredns}.tar)
+[ "$full" != 1 ] || archives+=("$images/prometheus.tar")
+for archive in "${archives[@]}"; do
     ctr -a "$socket" -n k8s.io images import "$archive" >>"$logs/$name-import.log" 2>&1
 done
 start kubelet kubelet --config="$own/kubelet.yaml" --kubeconfig="$state/$name.conf" --root-dir="$own/kubelet" \
     --hostname-override="$name" --node-ip="$ip" --node-labels=topology.kubernetes.io/zone="zone-$name" --v=2
 start proxy kube-proxy --config="$own/proxy.yaml" --v=1
+[ "$full" != 1 ] || walls
 # Reaps what pods leave, until it is killed.
 while :; do sleep 1 & wait -n || true; done

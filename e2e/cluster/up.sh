@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Brings a real Kubernetes up on this machine: a control plane, and nodes with containerd, kubelet and kube-proxy.
 #
-#   e2e/cluster/up.sh
+#   e2e/cluster/up.sh                 E2E_FULL=1: with Cilium, which enforces NetworkPolicies
 #   e2e/cluster/enter.sh kubectl get nodes
 #   e2e/cluster/down.sh
 #
@@ -39,6 +39,6 @@ child() { pgrep -P "$unshare_pid" >"$state/pid"; }
 await 10 "the namespaces" child
 
 ended() { [ -e "$state/ready" ] || ! [ -d "/proc/$unshare_pid" ]; }
-await 180 "the cluster" ended
+await 400 "the cluster" ended
 [ -e "$state/ready" ] || { tail -n 5 "$logs/machine.log" >&2; fail "the cluster did not come up; logs are in $logs"; }
 say "up after $((SECONDS - started)) s: $nodes"

@@ -7,7 +7,7 @@ use serde_json::json;
 
 /// A model of which one layer fits no node: it says so, and none of its pods keeps a place.
 pub fn of_no_use_to_what_is_too_large() {
-    let giant = Model::apply_with("giant", |spec| {
+    let giant = Model::apply_with(OWNER, "giant", |spec| {
         let small = spec["podClasses"]["standard"].clone();
         let huge = json!({"resources": {"limits": {"cpu": "640", "memory": "64Mi"}}});
         spec.insert("podClasses".into(), json!({"standard": small, "huge": huge}));

@@ -39,6 +39,38 @@ pub fn apply(manifests: &str) {
     run("kubectl", &["apply", "-f", "-"], manifests);
 }
 
+/// Where a pod is.
+pub struct Place {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The node that it runs on.
+    pub node: String,
+    /// Its address.
+    pub ip: String,
+}
+
+impl Place {
+    /// Of a pod that runs.
+    pub fn of(pod: &Value) -> Self {
+        let text = |pointer| field(pod, pointer).to_owned();
+        let place = Self {
+            namespace: text("/metadata/namespace"),
+            name: text("/metadata/name"),
+            node: text("/spec/nodeName"),
+            ip: text("/status/podIP"),
+        };
+        assert!(!place.ip.is_empty(), "{} has no address", place.name);
+        place
+    }
+
+    /// Of all pods of a selector, in all namespaces.
+    pub fn all(selector: &str) -> Vec<Self> {
+        pods(selector).iter().map(Self::of).collect()
+    }
+}
+
 /// Pods of MixNN in all namespaces, by a selector.
 pub fn pods(selector: &str) -> Vec<Value> {
     let Value::Array(pods) = get(&["pods", "-A", "-l", selector])["items"].take() else {

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod company;
+mod figures;
 mod forwarded;
 mod host_view;
 mod hosts;
@@ -13,6 +15,7 @@ mod local;
 mod model;
 mod platform;
 mod served;
+mod walls;
 
 use kube::{field, get, kubectl, until};
 use model::Model;
@@ -30,8 +33,9 @@ const PLATFORM: &str = "mixnn-system";
 #[ignore = "needs a cluster: make e2e"]
 fn from_install_to_uninstall() {
     let platform = Platform::install();
-    let secret = model::owner_secret();
-    let truth = local::compare(&model::manifest("lenet5"), &secret);
+    let figures = full().then(figures::collect);
+    let secret = model::owner_secret(OWNER);
+    let truth = local::compare(&model::manifest(OWNER, "lenet5"), &secret);
 
     let lenet5 = Model::apply("lenet5");
     let quiet = undisturbed(&lenet5);
@@ -40,19 +44,31 @@ fn from_install_to_uninstall() {
     report("ms a step over local processes", format!("{:.1}", truth.step_ms));
     report("ms a step in one process", format!("{:.1}", truth.reference_ms));
     report("pods against local processes", format!("{:.2} x", quiet.step_ms / truth.step_ms));
-    served::to_those_who_may_ask(&lenet5);
+    served::to_those_who_may_ask(&lenet5, &truth);
     lenet5.delete();
     nothing_is_left();
     hosts::of_no_use_to_what_is_too_large();
     nothing_is_left();
+    if let Some(figures) = figures {
+        company::of_two_owners(&platform);
+        nothing_is_left();
+        figures.fill_the_dashboard();
+    }
 
     let stormy = Model::apply_sealed("stormy");
     assert_eq!(disturbed(&stormy, &platform), truth.digest, "and a disturbed one gives the same");
     platform::forget_dead_nodes();
+    platform::roll_back();
     uninstall_is_refused();
     platform.uninstall_by_force();
     nothing_is_left();
     platform::remove_teams();
+}
+
+/// Whether it is the full run, on a cluster of this machine with walls: `MIXNN_E2E_REACH` names the program that looks
+/// out of a pod.
+fn full() -> bool {
+    std::env::var_os("MIXNN_E2E_REACH").is_some()
 }
 
 /// Prints a figure.
@@ -71,6 +87,9 @@ fn undisturbed(model: &Model) -> model::Outcome {
     host_view::tells_nothing(model);
     hosts::figures_of_relays_alone();
     platform::memory();
+    if full() {
+        walls::hold(model);
+    }
     let outcome = model.outcome();
     report("apply to Trained", since());
     report("test accuracy", model.status("/training/accuracy"));

@@ -23,7 +23,7 @@ pub struct Outcome {
 }
 
 /// `examples/lenet5.yaml`, on fewer samples, in pods that fit a small machine.
-pub fn manifest(name: &str) -> Value {
+pub fn manifest(namespace: &str, name: &str) -> Value {
     let text =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/lenet5.yaml"));
     // kubectl reads YAML; nothing is sent.
@@ -33,7 +33,7 @@ pub fn manifest(name: &str) -> Value {
         &text.unwrap(),
     );
     let mut model: Value = serde_json::from_str(&text).unwrap();
-    model["metadata"] = json!({"name": name, "namespace": OWNER});
+    model["metadata"] = json!({"name": name, "namespace": namespace});
     let spec = &mut model["spec"];
     spec["training"]["dataset"]["digits"] = json!({"train": SAMPLES, "test": 500});
     spec["training"]["epochs"] = EPOCHS.into();
@@ -51,13 +51,13 @@ pub fn manifest(name: &str) -> Value {
 }
 
 /// 64 hexadecimal digits, as a Secret of the owner's too.
-pub fn owner_secret() -> String {
+pub fn owner_secret(namespace: &str) -> String {
     let secret = std::fs::read_to_string("/proc/sys/kernel/random/uuid")
         .unwrap()
         .replace(['-', '\n'], "")
         .repeat(2);
     apply(
-        &json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "owner-secret", "namespace": OWNER},
+        &json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "owner-secret", "namespace": namespace},
             "stringData": {"owner-secret": secret}})
         .to_string(),
     );
@@ -66,18 +66,19 @@ pub fn owner_secret() -> String {
 
 /// A model that was applied.
 pub struct Model {
+    namespace: String,
     name: String,
 }
 
 impl Model {
     /// Applies it, with a volume for its checkpoints.
     pub fn apply(name: &str) -> Self {
-        Self::apply_with(name, |_| {})
+        Self::apply_with(OWNER, name, |_| {})
     }
 
     /// In sealed mode: its layers are in a Secret, which the designer alone reads.
     pub fn apply_sealed(name: &str) -> Self {
-        Self::apply_with(name, |spec| {
+        Self::apply_with(OWNER, name, |spec| {
             let layers = spec.remove("layers").unwrap();
             let secret = format!("{name}-layers");
             spec.insert("layersFrom".into(), json!({"secretRef": {"name": secret}}));
@@ -89,19 +90,24 @@ impl Model {
         })
     }
 
-    /// With something else in its spec.
-    pub fn apply_with(name: &str, change: impl FnOnce(&mut Map<String, Value>)) -> Self {
-        let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": OWNER},
+    /// Somebody's, with something else in its spec.
+    pub fn apply_with(
+        namespace: &str,
+        name: &str,
+        change: impl FnOnce(&mut Map<String, Value>),
+    ) -> Self {
+        let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": namespace},
             "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
         apply(&claim.to_string());
-        let mut manifest = manifest(name);
+        let mut manifest = manifest(namespace, name);
         change(manifest["spec"].as_object_mut().unwrap());
         apply(&manifest.to_string());
-        Self { name: name.to_owned() }
+        Self { namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
-    fn object(&self) -> Value {
-        get(&["mixnn", &self.name, "-n", OWNER])
+    /// As the API server has it.
+    pub fn object(&self) -> Value {
+        get(&["mixnn", &self.name, "-n", &self.namespace])
     }
 
     /// Its uid.
@@ -116,7 +122,7 @@ impl Model {
 
     /// The node that its designer runs on.
     pub fn node(&self) -> String {
-        let pod = get(&["pod", &self.designer(), "-n", OWNER]);
+        let pod = get(&["pod", &self.designer(), "-n", &self.namespace]);
         field(&pod, "/spec/nodeName").to_owned()
     }
 
@@ -127,7 +133,8 @@ impl Model {
 
     /// Steps that were committed: as its designer's log says, else as its status, which is written every 5 s.
     pub fn step(&self) -> i64 {
-        let log = try_run("kubectl", &["-n", OWNER, "logs", "--tail=5", &self.designer()], "");
+        let log =
+            try_run("kubectl", &["-n", &self.namespace, "logs", "--tail=5", &self.designer()], "");
         let log = log.unwrap_or_default();
         let said = log.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
         let step = said.filter_map(|l| l["step"].as_i64()).next_back();
@@ -159,7 +166,11 @@ impl Model {
     /// Waits until it is trained; gives what its designer said then. Its pod goes on to serve.
     pub fn outcome(&self) -> Outcome {
         let trained = until(&format!("{} to be trained", self.name), || {
-            let log = try_run("kubectl", &["-n", OWNER, "logs", "--tail=50", &self.designer()], "");
+            let log = try_run(
+                "kubectl",
+                &["-n", &self.namespace, "logs", "--tail=50", &self.designer()],
+                "",
+            );
             let log = log.ok()?;
             let mut said = log.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
             said.rfind(|l| l["event"] == "trained")
@@ -172,7 +183,9 @@ impl Model {
 
     /// Deletes it. Its volume and its secret are the owner's.
     pub fn delete(&self) {
-        kubectl(&["-n", OWNER, "delete", "mixnn", &self.name]);
-        assert!(try_run("kubectl", &["-n", OWNER, "get", "mixnn", &self.name], "").is_err());
+        kubectl(&["-n", &self.namespace, "delete", "mixnn", &self.name]);
+        assert!(
+            try_run("kubectl", &["-n", &self.namespace, "get", "mixnn", &self.name], "").is_err()
+        );
     }
 }

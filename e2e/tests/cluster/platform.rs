@@ -5,10 +5,15 @@ use crate::{HOSTS, OWNER, PLATFORM, report};
 use serde_json::{Value, json};
 use std::time::Instant;
 
+/// The chart.
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/mixnn");
+
 /// The installed chart.
 pub struct Platform {
     /// Values with the images that were loaded.
     values: String,
+    /// An older chart, that was installed first.
+    older: tempfile::TempDir,
 }
 
 impl Platform {
@@ -16,27 +21,26 @@ impl Platform {
     pub fn install() -> Self {
         let values = std::env::var("MIXNN_E2E_VALUES")
             .expect("MIXNN_E2E_VALUES names a file: run this by `make e2e`");
-        let platform = Self { values };
+        let platform = Self { values, older: older_chart() };
         apply(&namespace(PLATFORM, &json!({})).to_string());
         let began = Instant::now();
-        platform.helm("install", &[]);
+        platform.helm("install", &platform.older_chart(), &[]);
+        assert!(!crds_are_new());
         report("helm install --wait", format!("{:.1} s", began.elapsed().as_secs_f64()));
         run("helm", &["test", "mixnn", "-n", PLATFORM, "--timeout", "120s"], "");
-        let member = |more: Value| {
-            let mut labels = json!({"mixnn.dev/member": "true"});
-            labels.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            labels
-        };
-        apply(&namespace(OWNER, &member(json!({"mixnn": "allowed"}))).to_string());
+        owner(OWNER);
         for host in HOSTS {
-            apply(&namespace(host, &member(json!({}))).to_string());
+            apply(&namespace(host, &json!({"mixnn.dev/member": "true"})).to_string());
             apply(&self::host(host).to_string());
         }
         platform
     }
 
-    fn helm(&self, verb: &str, more: &[&str]) {
-        let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/mixnn");
+    fn older_chart(&self) -> String {
+        self.older.path().join("mixnn").display().to_string()
+    }
+
+    fn helm(&self, verb: &str, chart: &str, more: &[&str]) {
         // Short patience with lost nodes; small relays: the cluster's nodes share the cores of one machine.
         let settings = [
             "--set",
@@ -51,9 +55,16 @@ impl Platform {
         run("helm", &args, "");
     }
 
-    /// Rolls the operator.
+    /// From the older chart to this one: rolls the operator, and renews the CRDs.
     pub fn upgrade(&self) {
-        self.helm("upgrade", &["--set", "logLevel=debug"]);
+        self.helm("upgrade", CHART, &["--set", "logLevel=debug"]);
+        assert!(crds_are_new());
+        assert_eq!(log_level(), "debug");
+    }
+
+    /// Has a pool of so many relays that models share.
+    pub fn share_relays(&self, count: u32) {
+        self.helm("upgrade", CHART, &["--set", &format!("sharedPool.relays={count}")]);
     }
 
     /// Lets it delete the models, after it was refused. What they ran in is gone after it; the CRDs stay.
@@ -62,11 +73,47 @@ impl Platform {
         let history: Value = serde_json::from_str(&history).unwrap();
         let last = history.as_array().unwrap().last().unwrap()["revision"].to_string();
         run("helm", &["rollback", "mixnn", &last, "-n", PLATFORM, "--wait"], "");
-        self.helm("upgrade", &["--set", "uninstall.force=true"]);
+        self.helm("upgrade", CHART, &["--set", "uninstall.force=true"]);
         uninstall().unwrap();
         assert!(get(&["mixnn", "-A"])["items"].as_array().unwrap().is_empty());
         assert_eq!(get(&["deployments", "-n", PLATFORM])["items"], json!([]));
     }
+}
+
+/// This chart as it may have been before a column of `kubectl get mixnn` was added.
+fn older_chart() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    run("cp", &["-r", CHART, &folder.path().display().to_string()], "");
+    let file = folder.path().join("mixnn/files/crds/mixnnmodel.yaml");
+    let crd = std::fs::read_to_string(&file).unwrap();
+    let column = "    - description: Share of the test set that is right
+      jsonPath: .status.training.accuracy
+      name: Accuracy
+      type: string
+";
+    let before = crd.replace(column, "");
+    assert_ne!(before, crd, "the CRD has no such column any more: take another one");
+    std::fs::write(file, before).unwrap();
+    folder
+}
+
+/// Whether the API server has that column.
+fn crds_are_new() -> bool {
+    let columns = "jsonpath={.spec.versions[0].additionalPrinterColumns[*].name}";
+    kubectl(&["get", "crd", "mixnnmodels.mixnn.dev", "-o", columns]).contains("Accuracy")
+}
+
+fn log_level() -> String {
+    let level = r#"jsonpath={.spec.template.spec.containers[0].env[?(@.name=="MIXNN_LOG")].value}"#;
+    kubectl(&["get", "deployment", "mixnn-operator", "-n", PLATFORM, "-o", level])
+}
+
+/// Back to what was installed first.
+pub fn roll_back() {
+    let first = ["rollback", "mixnn", "1", "-n", PLATFORM, "--wait", "--timeout", "180s"];
+    run("helm", &first, "");
+    assert!(!crds_are_new());
+    assert_eq!(log_level(), "info");
 }
 
 /// `helm uninstall`, or why not.
@@ -111,6 +158,12 @@ pub fn remove_teams() {
     kubectl(&["delete", "crd", "mixnnmodels.mixnn.dev", "mixnnhosts.mixnn.dev"]);
 }
 
+/// A namespace whose models hosts admit.
+pub fn owner(name: &str) {
+    let labels = json!({"mixnn.dev/member": "true", "mixnn": "allowed"});
+    apply(&namespace(name, &labels).to_string());
+}
+
 /// Consent of a namespace to host.
 pub fn host(namespace: &str) -> Value {
     json!({"apiVersion": "mixnn.dev/v1alpha1", "kind": "MixNNHost", "metadata": {"name": "mixnn", "namespace": namespace},
@@ -118,7 +171,8 @@ pub fn host(namespace: &str) -> Value {
             "priorityClassName": "mixnn-hosted"}})
 }
 
-fn namespace(name: &str, labels: &Value) -> Value {
+/// A namespace under Pod Security `restricted`.
+pub fn namespace(name: &str, labels: &Value) -> Value {
     let mut labels = labels.clone();
     labels["pod-security.kubernetes.io/enforce"] = "restricted".into();
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})

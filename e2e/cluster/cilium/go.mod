@@ -1,0 +1,5 @@
+module cilium
+
+go 1.26
+
+require github.com/cilium/cilium v1.18.0
