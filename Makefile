@@ -61,8 +61,8 @@ bench-operator: build kube ## what 1,000 models ask of an operator and of the AP
 	MIXNN_NEED_CLUSTER=1 MIXNN_MODELS=$(or $(MODELS),1000) MIXNN_OPERATOR=$(CURDIR)/target/release/mixnn-operator \
 	  MIXNN_FIGURES=$(CURDIR)/docs/operator.json cargo test --workspace --locked --test many -- --nocapture
 
-bench: build ## time training over relays beside one process, 15 minutes on a quiet machine; writes docs/performance.*
-	target/release/mixnn-bench --out docs/performance.json --picture docs/performance.svg --page docs/performance.md
+bench: build ## time training over relays beside one process, half an hour on a quiet machine; writes docs/performance.*
+	target/release/mixnn-bench --peer "scripts/pytorch.sh bench/peer/pipelining.py" --out docs/performance.json --picture docs/performance.svg --page docs/performance.md
 
 generate: ## write again what is generated: the CRDs, what the chart has of them, how it renders, its README, docs/crds.md, docs/metrics.md
 	MIXNN_GENERATE=1 cargo test --workspace --locked --test crd --test chart

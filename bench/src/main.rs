@@ -1,11 +1,13 @@
 //! `mixnn-bench`: times training over layer processes and mix relays beside one process, and writes the
 //! figures.
 
+mod faults;
 mod machine;
 mod measure;
 mod models;
 mod one_process;
 mod page;
+mod peer;
 mod picture;
 mod processes;
 mod report;
@@ -45,6 +47,9 @@ struct Args {
     /// Rounds, of which each figure is the median
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
+    /// A peer to time LeNet-5 with, in the same rounds: a command that takes --batch and --steps
+    #[arg(long, value_name = "COMMAND")]
+    peer: Option<String>,
     /// One round, few points
     #[arg(long)]
     quick: bool,
@@ -61,9 +66,11 @@ fn main() -> anyhow::Result<()> {
     if let Some(Command::OneProcess(args)) = &args.command {
         return one_process::run(args);
     }
-    let report = match &args.from {
-        Some(path) => serde_json::from_slice(&read(path)?).context("reading the figures")?,
-        None => measure::all(if args.quick { 1 } else { args.rounds }, args.quick)?,
+    let report = if let Some(path) = &args.from {
+        serde_json::from_slice(&read(path)?).context("reading the figures")?
+    } else {
+        let rounds = if args.quick { 1 } else { args.rounds };
+        measure::all(rounds, args.quick, args.peer.as_deref())?
     };
     if let Some(path) = &args.out {
         write(path, &(serde_json::to_string_pretty(&report)? + "\n"))?;

@@ -1,8 +1,10 @@
 //! Everything that is measured, round by round.
 
+use crate::faults;
 use crate::machine::Machine;
 use crate::models::{Model, lenet5, perceptron};
 use crate::one_process;
+use crate::peer;
 use crate::processes::{self, Run};
 use crate::report::{Curve, OneProcess, Relay, Report, Training, median};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -16,7 +18,7 @@ const CHECKPOINT_EVERY: u32 = 100;
 ///
 /// # Errors
 /// A program is missing, or a run failed.
-pub fn all(rounds: u32, quick: bool) -> anyhow::Result<Report> {
+pub fn all(rounds: u32, quick: bool, peer: Option<&str>) -> anyhow::Result<Report> {
     let machine = Machine::here();
     let steps = if quick { 30 } else { 120 };
     let models = [
@@ -30,8 +32,12 @@ pub fn all(rounds: u32, quick: bool) -> anyhow::Result<Report> {
         bar((models.len() * (1 + ways(&models[0]).len()) + points) as u64 * u64::from(rounds));
     let mut first = Vec::new();
     let mut trainings = Vec::new();
-    for model in &models {
-        let (training, runs) = beside_one_process(model, rounds, &bar)?;
+    for (at, model) in models.iter().enumerate() {
+        // The peer's script knows LeNet-5.
+        let mut peer = peer.filter(|_| at < 2).map(|command| peer::Rounds::new(command, model));
+        let (mut training, runs) = beside_one_process(model, rounds, peer.as_mut(), &bar)?;
+        let ours: Vec<f64> = runs.iter().map(|r| r.step_ms).collect();
+        training.peer = peer.and_then(|peer| peer.report(&ours));
         trainings.push(training);
         first.push(runs);
     }
@@ -55,6 +61,8 @@ pub fn all(rounds: u32, quick: bool) -> anyhow::Result<Report> {
         drawn.push(Curve { over, points });
     }
     let checkpoints_ratio = checkpoints(rounds, 4 * steps, &bar)?;
+    bar.set_message("faults");
+    let faults = faults::all(rounds)?;
     bar.finish_and_clear();
     let lenet = &first[0];
     Ok(Report {
@@ -66,6 +74,7 @@ pub fn all(rounds: u32, quick: bool) -> anyhow::Result<Report> {
             lenet.iter().map(|r| r.layer_memory.iter().copied().fold(0.0, f64::max)).collect(),
         ),
         checkpoints_ratio,
+        faults,
         trainings,
         curves: drawn,
     })
@@ -112,6 +121,7 @@ fn ways(model: &Model) -> Vec<(u32, u32)> {
 fn beside_one_process(
     model: &Model,
     rounds: u32,
+    mut peer: Option<&mut peer::Rounds<'_>>,
     bar: &ProgressBar,
 ) -> anyhow::Result<(Training, Vec<Run>)> {
     let ways = ways(model);
@@ -126,6 +136,9 @@ fn beside_one_process(
             times.push(one_process::time(&file, *threads)?);
             bar.inc(1);
         }
+        if let Some(peer) = &mut peer {
+            peer.time()?;
+        }
     }
     let ratios = |way: usize| {
         median(runs.iter().zip(&alone[way]).map(|(run, ms)| run.step_ms / ms).collect())
@@ -137,6 +150,7 @@ fn beside_one_process(
         // By the fastest way: the largest ratio.
         ratio: (0..ways.len()).map(ratios).fold(0.0, f64::max),
         ratio_same_bits: ratios(0),
+        peer: None,
         one_process: ways
             .iter()
             .zip(&alone)

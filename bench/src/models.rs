@@ -13,8 +13,9 @@ pub struct Model {
     pub batch: u32,
     /// Parts of it.
     pub micro_batches: u32,
-    /// Steps that are made.
+    /// Steps of an epoch.
     pub steps: u32,
+    epochs: u32,
     relays: u32,
     /// Relays of each lane.
     pub hops: u32,
@@ -23,12 +24,17 @@ pub struct Model {
 impl Model {
     fn new(name: &str, layers: Value, batch: u32, steps: u32) -> Self {
         let name = name.to_owned();
-        Self { name, layers, batch, micro_batches: 4, steps, relays: 6, hops: 3 }
+        Self { name, layers, batch, micro_batches: 4, steps, epochs: 1, relays: 6, hops: 3 }
     }
 
     /// The same with other parts of a batch.
     pub fn in_parts(&self, micro_batches: u32) -> Self {
         Self { micro_batches, ..self.clone() }
+    }
+
+    /// The same, so many times over.
+    pub fn for_epochs(self, epochs: u32) -> Self {
+        Self { epochs, ..self }
     }
 
     /// The same over other numbers of relays.
@@ -49,7 +55,7 @@ impl Model {
                     "dataset": {"digits": {"train": train, "test": 10}},
                     "batchSize": self.batch,
                     "microBatches": self.micro_batches,
-                    "epochs": 1,
+                    "epochs": self.epochs,
                     "optimizer": {"sgd": {"lr": 0.01, "momentum": 0.9}},
                 },
                 "relays": {"replicas": self.relays, "hops": self.hops},

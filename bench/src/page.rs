@@ -33,6 +33,7 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
         "| model | over relays, ms a step | one process, same bits | times it | fastest one process | times it |\n| --- | --- | --- | --- | --- | --- |"
     )?;
     report.trainings.iter().try_for_each(|training| row(out, training))?;
+    peers(out, report)?;
     writeln!(out, "\n| what | figure |\n| --- | --- |")?;
     writeln!(
         out,
@@ -48,6 +49,7 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
     )?;
     let more = (report.checkpoints_ratio - 1.0) * 100.0;
     writeln!(out, "| a checkpoint every 100 steps, LeNet-5: more time | {more:.1} % |")?;
+    faults(out, report)?;
     for curve in &report.curves {
         let (xs, times): (Vec<String>, Vec<String>) =
             curve.points.iter().map(|(x, ms)| (x.to_string(), format!("{ms:.2}"))).unzip();
@@ -56,6 +58,48 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
         writeln!(out, "| ms a step | {} |", times.join(" | "))?;
     }
     writeln!(out)
+}
+
+fn faults(out: &mut String, report: &Report) -> std::fmt::Result {
+    if report.faults.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\n| killed while LeNet-5 trains, batch 64 | to the end of the next step, median | most | steps made again |\n| --- | --- | --- | --- |"
+    )?;
+    report.faults.iter().try_for_each(|fault| {
+        writeln!(
+            out,
+            "| {} | {:.0} ms | {:.0} ms | {} |",
+            fault.what, fault.ms, fault.most_ms, fault.steps_again
+        )
+    })
+}
+
+/// Beside `torch.distributed.pipelining`, where it was timed.
+fn peers(out: &mut String, report: &Report) -> std::fmt::Result {
+    let mut timed = report.trainings.iter().filter_map(|t| Some((t, t.peer.as_ref()?))).peekable();
+    if timed.peek().is_none() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\n| model | torch.distributed.pipelining, plain text, ms a step | its one process | over relays, times it |\n| --- | --- | --- | --- |"
+    )?;
+    for (training, peer) in timed {
+        writeln!(
+            out,
+            "| {} | {:.2} ({}, {} parts) | {:.2} | {:.2} |",
+            training.model,
+            peer.ms,
+            peer.schedule,
+            peer.micro_batches,
+            peer.one_process_ms,
+            peer.ratio
+        )?;
+    }
+    Ok(())
 }
 
 fn row(out: &mut String, t: &Training) -> std::fmt::Result {

@@ -128,7 +128,7 @@ fn peak(pid: u32) -> Option<f64> {
 }
 
 /// A program in the folder of this one.
-fn beside(name: &str) -> anyhow::Result<PathBuf> {
+pub fn beside(name: &str) -> anyhow::Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name(name);
     if path.is_file() {
         return Ok(path);

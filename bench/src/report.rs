@@ -21,6 +21,9 @@ pub struct Report {
     pub layer_memory: f64,
     /// Time of LeNet-5's steps with a checkpoint every 100 of them, by that without any.
     pub checkpoints_ratio: f64,
+    /// What one fault costs in the middle of training LeNet-5.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
     /// How the time of a step follows one thing at a time.
     pub curves: Vec<Curve>,
 }
@@ -41,6 +44,25 @@ pub struct Training {
     pub ratio: f64,
     /// The same by one process that computes the same bits: one thread, the same micro-batches.
     pub ratio_same_bits: f64,
+    /// `torch.distributed.pipelining`, where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<Peer>,
+}
+
+/// The same model by `torch.distributed.pipelining`: a process for each layer, in plain text.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Peer {
+    /// Milliseconds a step, in its fastest way.
+    pub ms: f64,
+    /// And in one process of its own.
+    pub one_process_ms: f64,
+    /// Its fastest schedule.
+    pub schedule: String,
+    /// Parts of a batch in that.
+    pub micro_batches: u32,
+    /// Median over the rounds of our time over relays by its.
+    pub ratio: f64,
 }
 
 /// One way to train in one process.
@@ -63,6 +85,20 @@ pub struct Relay {
     pub gigabytes_per_cpu_second: f64,
     /// The most memory of one, MiB.
     pub memory: f64,
+}
+
+/// Processes killed in the middle of training.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fault {
+    /// Which.
+    pub what: String,
+    /// Milliseconds from the kill to the end of the next step, median.
+    pub ms: f64,
+    /// And at most.
+    pub most_ms: f64,
+    /// Steps that were made again, median.
+    pub steps_again: f64,
 }
 
 /// The time of a step against one thing.
