@@ -219,8 +219,7 @@ impl Pool {
 
     /// Tokens, one for each entry of `relays`, in its order.
     fn tokens(&self, relays: &[NodeId]) -> Result<Vec<Token>, DesignerError> {
-        let ask = |relay: &NodeId| TokenRequest::new(&self.admission, *relay, &mut SystemRng);
-        let requests = relays.iter().map(ask).collect::<Result<Vec<_>, _>>()?;
+        let requests = blinded(&self.admission, relays)?;
         let blinded = requests.iter().map(|r| r.blinded().to_vec()).collect();
         let answers = self.runtime.block_on(self.registry.tokens(blinded))?;
         let finish = |(request, answer): (TokenRequest, Vec<u8>)| {
@@ -228,6 +227,32 @@ impl Pool {
         };
         requests.into_iter().zip(answers).map(finish).collect()
     }
+}
+
+/// Requests for tokens, on all cores: blinding takes a millisecond, and a model needs hundreds.
+fn blinded(
+    admission: &AdmissionKey,
+    relays: &[NodeId],
+) -> Result<Vec<TokenRequest>, DesignerError> {
+    let ask = |relay: &NodeId| TokenRequest::new(admission, *relay, &mut SystemRng);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = relays.len().div_ceil(cores).max(1);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = relays
+            .chunks(share)
+            .map(|some| scope.spawn(move || some.iter().map(ask).collect::<Result<Vec<_>, _>>()))
+            .collect();
+        let mut requests = Vec::with_capacity(relays.len());
+        for thread in threads {
+            let blinded = thread.join().map_err(|_| stopped("blinding tokens was cut off"))?;
+            requests.extend(blinded?);
+        }
+        Ok(requests)
+    })
+}
+
+fn stopped(why: &str) -> DesignerError {
+    DesignerError::Stopped(why.to_owned())
 }
 
 /// Raises the term by compare-and-swap.

@@ -151,7 +151,6 @@ async fn tokens<A: Authenticator, B: Backend>(
     if request.blinded.len() > MAX_TOKENS {
         return Err(Refused::Bad(format!("more than {MAX_TOKENS} tokens in one request")));
     }
-    // One at a time in all: RSA is slow, and nobody shall fill every core with it.
     let _place = service.waiting.try_acquire().map_err(|_| Refused::Busy)?;
     let _turn = service.signing.acquire().await;
     let signer = service.clone();

@@ -20,6 +20,10 @@ const CONNECTIONS: usize = 4096;
 /// Requests for tokens that wait or are served at the same time.
 const WAITING: usize = 256;
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
@@ -39,6 +43,7 @@ impl Default for Patience {
 pub struct Service<A, B = InMemory> {
     pub(crate) auth: A,
     pub(crate) issuer: Issuer,
+    /// Turns to sign.
     pub(crate) signing: Semaphore,
     /// Requests for tokens that may wait for their turn.
     pub(crate) waiting: Semaphore,
@@ -49,7 +54,7 @@ pub struct Service<A, B = InMemory> {
 impl<A: Authenticator> Service<A> {
     /// A service that keeps registrations in memory. `registry` must hold `issuer`'s public key.
     pub fn new(auth: A, issuer: Issuer, registry: Registry) -> Arc<Self> {
-        Self::with_backend(auth, issuer, InMemory::new(registry))
+        Self::signing(cores(), auth, issuer, InMemory::new(registry))
     }
 
     /// The registry. Hold it for a moment only.
@@ -59,9 +64,14 @@ impl<A: Authenticator> Service<A> {
 }
 
 impl<A: Authenticator, B: Backend> Service<A, B> {
-    /// A service of these parts. `backend` must answer with `issuer`'s public key.
+    /// A service of these parts. `backend` must answer with `issuer`'s public key. Owners cannot fill more
+    /// than half of the cores with RSA, which is slow.
     pub fn with_backend(auth: A, issuer: Issuer, backend: B) -> Arc<Self> {
-        let (signing, waiting) = (Semaphore::new(1), Semaphore::new(WAITING));
+        Self::signing(cores().div_ceil(2), auth, issuer, backend)
+    }
+
+    fn signing(at_once: usize, auth: A, issuer: Issuer, backend: B) -> Arc<Self> {
+        let (signing, waiting) = (Semaphore::new(at_once), Semaphore::new(WAITING));
         Arc::new(Self { auth, issuer, signing, waiting, counters: Arc::default(), backend })
     }
 

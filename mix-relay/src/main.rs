@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
+use tokio::runtime::LocalOptions;
 
 /// How often the directory is read when nothing asks for it.
 const REFRESH: Duration = Duration::from_secs(30);
@@ -43,8 +44,8 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let started = mixnn_node::start(&args.node)?;
     // Many threads would take 1.66 times the CPU for the same cells.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    tokio::task::LocalSet::new().block_on(&runtime, run(args, started))
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build_local(LocalOptions::default())?.block_on(run(args, started))
 }
 
 async fn run(args: Args, started: Started) -> anyhow::Result<()> {

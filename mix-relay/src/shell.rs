@@ -24,7 +24,7 @@ const WAITING_LETTERS: usize = 256;
 /// How long they wait.
 const LETTER_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A running relay. Lives in one `LocalSet`.
+/// A running relay. Lives in one `LocalRuntime` or `LocalSet`.
 pub struct Relay {
     core: RefCell<RelayCore>,
     exits: RefCell<Exits>,

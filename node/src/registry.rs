@@ -1,6 +1,7 @@
 //! The registration service, as its clients see it.
 
 use crate::{NodeArgs, NodeError};
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use mixnn_protocol::control::Profile;
 use mixnn_protocol::registration::{
     Advance, Bytes, Claims, Directory, Head, LONG_POLL_SECONDS, NodeClass, Refusal, Registered,
@@ -28,8 +29,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A connection is used again for so long: less than any server keeps it. Clients whose runtime rests between
 /// requests do not see that it was closed.
 const IDLE: Duration = Duration::from_secs(2);
-/// Tokens asked for at once: few enough that a slow signer is done with them in time.
+/// Tokens of one request: few enough that a slow signer is done with them in time.
 const TOKENS_AT_ONCE: usize = 32;
+/// Such requests at the same time.
+const TOKEN_REQUESTS: usize = 4;
 /// For registration in all: a pod may start before its model's designer.
 const REGISTRATION: Duration = Duration::from_secs(120);
 /// The longest answer taken.
@@ -204,16 +207,22 @@ impl RegistryClient {
     /// # Errors
     /// The service refuses or does not answer.
     pub async fn tokens(&self, blinded: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, NodeError> {
-        let mut signatures = Vec::with_capacity(blinded.len());
-        for some in blinded.chunks(TOKENS_AT_ONCE) {
-            let blinded = some.iter().cloned().map(Bytes).collect();
-            let tokens: Tokens = self.post("/v1/tokens", &TokensRequest { blinded }).await?;
-            if tokens.signatures.len() != some.len() {
-                return Err(NodeError::Answer("another number of tokens than asked for".into()));
-            }
-            signatures.extend(tokens.signatures.into_iter().map(|b| b.0));
+        let requests: Vec<TokensRequest> = blinded
+            .chunks(TOKENS_AT_ONCE)
+            .map(|some| TokensRequest { blinded: some.iter().cloned().map(Bytes).collect() })
+            .collect();
+        let answers = requests.iter().map(|request| self.signed(request));
+        let signed: Vec<Vec<Bytes>> =
+            stream::iter(answers).buffered(TOKEN_REQUESTS).try_collect().await?;
+        Ok(signed.into_iter().flatten().map(|b| b.0).collect())
+    }
+
+    async fn signed(&self, request: &TokensRequest) -> Result<Vec<Bytes>, NodeError> {
+        let tokens: Tokens = self.post("/v1/tokens", request).await?;
+        if tokens.signatures.len() != request.blinded.len() {
+            return Err(NodeError::Answer("another number of tokens than asked for".into()));
         }
-        Ok(signatures)
+        Ok(tokens.signatures)
     }
 
     /// Whose a client's token is, and whether that client may ask this designer's model. Asked once: who

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 /// How often a letter is offered to a peer that cannot be reached.
 const ATTEMPTS: u32 = 4;
 
-/// Sends letters, a bounded number to each peer at a time; others wait. Lives in one `LocalSet`.
+/// Sends letters, a bounded number to each peer at a time; others wait. Lives in one `LocalRuntime` or `LocalSet`.
 #[derive(Clone)]
 pub struct LetterPost(Rc<Inner>);
 
@@ -63,7 +63,7 @@ impl LetterPost {
     /// the peer.
     ///
     /// # Panics
-    /// Outside of a `LocalSet`.
+    /// Outside of a `LocalRuntime` or `LocalSet`.
     pub fn send(&self, peer: Authority, letter: Box<Letter>, lost: impl FnOnce() + 'static) {
         let own = self.peer(&peer);
         let (all, waiting) = (self.0.under_way.get(), own.letters.get());

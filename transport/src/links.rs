@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// Outgoing links, made when a lane first needs one. Lives in one `LocalSet`.
+/// Outgoing links, made when a lane first needs one. Lives in one `LocalRuntime` or `LocalSet`.
 #[derive(Clone)]
 pub struct Links(Rc<Inner>);
 
@@ -41,7 +41,7 @@ impl Links {
     /// Opens a lane's queue of at most `quota` cells to a peer.
     ///
     /// # Panics
-    /// Outside of a `LocalSet`.
+    /// Outside of a `LocalRuntime` or `LocalSet`.
     pub fn lane(&self, peer: &Authority, quota: u32) -> LaneSlot {
         let outbox = self.outbox(peer);
         let lane = outbox.borrow_mut().open_lane(quota);

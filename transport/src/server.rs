@@ -34,7 +34,7 @@ const BUFFER: usize = 512 << 10;
 /// More than any client of this protocol sends.
 const HEADERS: usize = 32;
 
-/// Serves until the future is dropped. Runs in a `LocalSet`.
+/// Serves until the future is dropped. Runs in a `LocalRuntime` or `LocalSet`.
 pub async fn serve<R: Receiver + 'static>(
     listener: TcpListener,
     receiver: Rc<R>,

@@ -148,7 +148,11 @@ impl<'a> Fleet<'a> {
 
     /// Asks every registered process whether it is alive; ends those that have not answered for too
     /// long. They are replaced like any that ends.
-    pub async fn check(&mut self, children: &Children) {
+    ///
+    /// # Errors
+    /// The registration service has ended.
+    pub async fn check(&mut self, children: &Children) -> anyhow::Result<()> {
+        self.platform.check().await?;
         let mut asked = JoinSet::new();
         for (name, slot) in &self.slots {
             let Some(url) = self.platform.url(&slot.uid(name)) else { continue };
@@ -166,5 +170,6 @@ impl<'a> Fleet<'a> {
                 children.kill(&name);
             }
         }
+        Ok(())
     }
 }

@@ -277,7 +277,7 @@ async fn follow_fleet(
             }
             _ = look.tick() => {
                 fleet.keep_head()?;
-                fleet.check(children).await;
+                fleet.check(children).await?;
             }
         }
     }

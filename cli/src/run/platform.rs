@@ -1,7 +1,7 @@
 //! The platform's part: tokens, and the registration service over HTTPS with a CA of its own.
 
 use super::folder::RunFolder;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use mixnn_crds::SuiteName;
 use mixnn_directory::{Identity, ModelKey, Patience, Registry, Service, StaticTokens, serve};
 use mixnn_protocol::Suite;
@@ -11,21 +11,24 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::net::TcpListener;
 
 /// The running registration service; ends when dropped.
 pub struct Platform {
     tokens: StaticTokens,
-    service: Arc<Service<StaticTokens>>,
+    /// There as soon as the issuer has its key: processes load meanwhile.
+    service: Arc<OnceLock<Arc<Service<StaticTokens>>>>,
+    /// How far the model had come when this run began.
+    restored: Head,
     suite: &'static str,
     url: String,
     ca: PathBuf,
-    task: tokio::task::JoinHandle<()>,
+    task: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
 
 impl Platform {
-    /// Starts the service for a pool of one suite.
+    /// Starts the service for a pool of one suite. Who asks it before its key is made waits.
     pub async fn start(folder: &RunFolder, suite: SuiteName) -> anyhow::Result<Self> {
         let (suite, flag) = match suite {
             SuiteName::XWing => (Suite::XWing, "x-wing"),
@@ -33,17 +36,34 @@ impl Platform {
         };
         let (tls, ca) = certificates().context("making certificates")?;
         let ca = folder.write_for_node(&ca)?;
-        let issuer = tokio::task::spawn_blocking(Issuer::generate).await??;
-        let mut registry = Registry::new(suite, issuer.public_der()?);
-        registry.restore_head(model(), folder.read_head()?);
+        let restored = folder.read_head()?;
         let tokens = StaticTokens::default();
-        let service = Service::new(tokens.clone(), issuer, registry);
         let listener =
             TcpListener::bind(("127.0.0.1", 0)).await.context("the registration service")?;
         let url = format!("https://{}", listener.local_addr()?);
-        let task =
-            tokio::spawn(serve(listener, Arc::new(tls), service.clone(), Patience::default()));
-        Ok(Self { tokens, service, suite: flag, url, ca, task })
+        let service: Arc<OnceLock<_>> = Arc::default();
+        let (place, auth) = (service.clone(), tokens.clone());
+        let task = tokio::spawn(async move {
+            let issuer = tokio::task::spawn_blocking(Issuer::generate).await??;
+            let mut registry = Registry::new(suite, issuer.public_der()?);
+            registry.restore_head(model(), restored);
+            let service = place.get_or_init(|| Service::new(auth, issuer, registry)).clone();
+            serve(listener, Arc::new(tls), service, Patience::default()).await;
+            Ok(())
+        });
+        Ok(Self { tokens, service, restored, suite: flag, url, ca, task })
+    }
+
+    /// Looks whether the service still runs.
+    ///
+    /// # Errors
+    /// Why it has ended.
+    pub async fn check(&mut self) -> anyhow::Result<()> {
+        if !self.task.is_finished() {
+            return Ok(());
+        }
+        (&mut self.task).await?.context("the registration service")?;
+        bail!("the registration service has ended")
     }
 
     /// Makes a token for a new process of a slot; gives the flags that name it.
@@ -71,7 +91,8 @@ impl Platform {
     /// had registered.
     pub fn retire(&self, uid: &str) -> bool {
         self.tokens.revoke(uid);
-        let mut registry = self.service.registry();
+        let Some(service) = self.service.get() else { return false };
+        let mut registry = service.registry();
         let had_registered = registry.is_registered(uid);
         registry.remove(uid);
         had_registered
@@ -79,12 +100,12 @@ impl Platform {
 
     /// How far the model has come.
     pub fn head(&self) -> Head {
-        self.service.registry().head(&model())
+        self.service.get().map_or(self.restored, |service| service.registry().head(&model()))
     }
 
     /// Where a registered process listens.
     pub fn url(&self, uid: &str) -> Option<String> {
-        self.service.registry().url(uid).map(str::to_owned)
+        self.service.get()?.registry().url(uid).map(str::to_owned)
     }
 
     /// Flags that every node gets.

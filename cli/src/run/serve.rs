@@ -114,7 +114,7 @@ async fn follow(
             _ = look.tick() => {
                 if let Some(fleet) = fleet.as_deref_mut() {
                     fleet.keep_head()?;
-                    fleet.check(children).await;
+                    fleet.check(children).await?;
                 }
             }
         }

@@ -6,12 +6,11 @@ use super::{Cell, CellDrop, Resequencer, TagKey};
 use crate::frame::{FrameHeader, MessageHeader};
 use crate::letter::{ReceivingEnd, SendingEnd};
 use crate::message::{Message, Reassembler};
-use crate::rng::SystemRng;
+use crate::rng;
 use crate::sizes::{
     AEAD_TAG, CELL, E2E_COUNTER, FRAME, FRAME_DATA, FRAME_HEADER, LINK_TAG, MARK, SEALED_FRAME,
     SENDER_LAYER, cells_for,
 };
-use hpke::rand_core::Rng;
 use std::time::{Duration, Instant};
 
 /// How long a receiving end waits for a missing cell before it goes on without it.
@@ -87,7 +86,7 @@ impl LaneSender {
             cell[at..at + LINK_TAG].copy_from_slice(&tag.tag(number));
             open.seal(number, cell, at + LINK_TAG, end)?;
         }
-        SystemRng.fill_bytes(&mut cell[end..]);
+        rng::fill(&mut cell[end..]);
         Ok(())
     }
 }

@@ -5,9 +5,8 @@ use super::{Cell, CellDrop, Epoch, LinkTag, Resequencer, TagKey};
 use crate::Secret;
 use crate::cover::Cover;
 use crate::letter::{HopRole, HopSetup};
-use crate::rng::SystemRng;
+use crate::rng;
 use crate::sizes::{AEAD_TAG, CELL, LINK_TAG, MARK, SEALED_FRAME, SENDER_LAYER};
-use hpke::rand_core::Rng;
 use std::time::{Duration, Instant};
 
 /// How long the crossing relay waits for a missing cell before it goes on without it.
@@ -134,7 +133,7 @@ impl SenderHop {
     fn forward(&mut self, n: u64, cell: &Cell, out: &mut Cell) -> Result<HopOutcome, CellDrop> {
         let inner = self.used - SENDER_LAYER;
         self.open.open(n, &cell[LINK_TAG..self.used], &mut out[..inner])?;
-        SystemRng.fill_bytes(&mut out[inner..]);
+        rng::fill(&mut out[inner..]);
         Ok(HopOutcome::Ready)
     }
 }
@@ -222,7 +221,7 @@ impl CrossingHop {
         out[..LINK_TAG].copy_from_slice(&self.out_tag.tag(number));
         out[MARK_AT] = mark as u8;
         self.seal.seal(number, out, LINK_TAG, FRAME_AT + SEALED_FRAME)?;
-        SystemRng.fill_bytes(&mut out[FRAME_AT + SEALED_FRAME..]);
+        rng::fill(&mut out[FRAME_AT + SEALED_FRAME..]);
         Ok(())
     }
 }
@@ -249,7 +248,7 @@ impl ReceiverHop {
         out[..LINK_TAG].copy_from_slice(&tag);
         out[LINK_TAG + AEAD_TAG..used].copy_from_slice(&cell[LINK_TAG..LINK_TAG + self.inner]);
         self.seal.seal(n, out, LINK_TAG, used)?;
-        SystemRng.fill_bytes(&mut out[used..CELL]);
+        rng::fill(&mut out[used..CELL]);
         Ok(HopOutcome::Ready)
     }
 }

@@ -19,6 +19,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot};
 
 /// The owner's own name for a lane.
@@ -63,13 +64,17 @@ impl Endpoint {
         let (commands, receive) = mpsc::unbounded_channel();
         let (sink, events) = EventSink::new();
         let counters = Arc::new(Counters::default());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         config.listener.set_nonblocking(true)?;
         let counted = counters.clone();
         let body = move || {
-            let local = tokio::task::LocalSet::new();
-            let run = shell::Shell::run(config, receive, sink.clone(), counted);
-            if let Err(error) = local.block_on(&runtime, run) {
+            let run = |sink| {
+                // Its tasks stay on this thread. Unlike a `LocalSet` it polls them alone when they wake, not
+                // all that the shell waits for.
+                let mut runtime = tokio::runtime::Builder::new_current_thread();
+                let runtime = runtime.enable_all().build_local(LocalOptions::default())?;
+                runtime.block_on(shell::Shell::run(config, receive, sink, counted))
+            };
+            if let Err(error) = run(sink.clone()) {
                 sink.put(Event::Stopped(error.to_string()));
             }
         };
