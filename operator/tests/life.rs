@@ -132,7 +132,7 @@ async fn designer_is_there(world: &World) -> Pod {
 /// By the API server, whatever the operator asks for (`rbac/admission.yaml`).
 async fn the_operator_is_held_to_one_shape(world: &World, pod: &Pod, designer: &Pod) {
     let client = world.cluster.client_with(&world.operator_token);
-    let host = pod.namespace().unwrap();
+    let (host, pod_name) = (pod.namespace().unwrap(), pod.name_any());
     let mut spec = serde_json::to_value(&pod.spec).unwrap();
     spec.as_object_mut().unwrap().remove("nodeName");
     let made = json!({"metadata": {"name": "made", "labels": pod.labels(),
@@ -217,6 +217,7 @@ async fn the_operator_is_held_to_one_shape(world: &World, pod: &Pod, designer: &
         let said = sets.patch("net-designer", &params, &Patch::Apply(changed)).await.unwrap_err();
         assert!(said.to_string().contains(words), "{said}");
     }
+    labels_are_the_operators_to_give(world, &host, &pod_name);
     ports_of_others_are_left_alone(world, &client).await;
     // Rights for somebody else.
     let binding = json!({
@@ -230,6 +231,41 @@ async fn the_operator_is_held_to_one_shape(world: &World, pod: &Pod, designer: &
     assert!(said.to_string().contains("gives rights to itself"), "{said}");
     // It holds nobody else: the designer's pod was made where no MixNNHost is.
     assert_eq!(designer.namespace().as_deref(), Some("vision"));
+}
+
+/// Walls, metrics and consent go by a label: who may make pods in a host's namespace makes no relay of them.
+fn labels_are_the_operators_to_give(world: &World, host: &str, ours: &str) {
+    let kubectl =
+        |args: &[&str], input: &str| world.cluster.kubectl(&[args, &["-n", host]].concat(), input);
+    let role = ["create", "role", "mallory", "--verb=create,get,patch", "--resource=pods"];
+    assert!(kubectl(&role, "").0);
+    assert!(
+        kubectl(&["create", "rolebinding", "mallory", "--role=mallory", "--user=mallory"], "").0
+    );
+    let as_mallory = |args: &[&str], input: &str| {
+        kubectl(&[args, &["--as=mallory", "--dry-run=server"]].concat(), input)
+    };
+    let make = |role: &str| {
+        let pod = json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "forged", "labels": {"mixnn.dev/pod": role}},
+            "spec": {"containers": [{"name": "c", "image": "example.org/x"}]}});
+        as_mallory(&["create", "-f", "-"], &pod.to_string())
+    };
+    let (ok, said) = make("other");
+    assert!(ok, "{said}");
+    for role in ["layer", "relay"] {
+        let (ok, said) = make(role);
+        assert!(!ok && said.contains("only the operator makes pods"), "{said}");
+    }
+    let (ok, said) = as_mallory(&["label", "pod", ours, "team=a"], "");
+    assert!(ok, "{said}");
+    let other = ["mixnn.dev/pod=layer", "mixnn.dev/pod=relay"];
+    let refused = other.map(|label| as_mallory(&["label", "--overwrite", "pod", ours, label], ""));
+    assert_eq!(
+        refused.iter().filter(|(ok, _)| !ok).count(),
+        1,
+        "it keeps what it has: {refused:?}"
+    );
 }
 
 /// Services and NetworkPolicies: those of served models, and walls of hosts.

@@ -16,8 +16,14 @@ const UPGRADE: &str = "helm upgrade the chart of this version: it brings the CRD
 /// What the chart labels the operator with.
 pub const OPERATOR: &str = "app.kubernetes.io/name=mixnn-operator";
 /// Policies that the chart binds.
-const POLICIES: [&str; 5] =
-    ["mixnn-pods", "mixnn-pods-consent", "mixnn-designers", "mixnn-bindings", "mixnn-ports"];
+const POLICIES: [&str; 6] = [
+    "mixnn-pods",
+    "mixnn-pods-consent",
+    "mixnn-designers",
+    "mixnn-bindings",
+    "mixnn-ports",
+    "mixnn-labels",
+];
 
 /// Kubernetes' version.
 pub fn kubernetes(info: &Info) -> Vec<Finding> {
