@@ -31,7 +31,7 @@ use std::time::Duration;
     printcolumn(name = "Accuracy", type_ = "string", json_path = ".status.training.accuracy", description = "Share of the test set that is right"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason", description = "What the model waits for, if for anything", priority = "1"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("size(self.metadata.name) <= 52").message("metadata.name must have at most 52 characters: names of the model's own objects are made from it"),
+    validation = Rule::new("size(self.metadata.name) <= 43").message("metadata.name must have at most 43 characters: names and labels of the model's own objects are made from it, and Kubernetes adds to them"),
     validation = Rule::new("!has(self.spec.serving) || !self.spec.serving.enabled || self.metadata.name.matches('^[a-z]')").message("the name of a model that is served must begin with a letter: a Service is named after it"),
     validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')").message("metadata.name must be a DNS label: a-z, 0-9 and '-', no dots")
 )]

@@ -149,7 +149,8 @@ pub struct PrivacyStatus {
     pub relays: u32,
     /// Relays of each lane.
     pub hops: u32,
-    /// Models whose lanes share the pool, this one included; written anew once it has doubled or halved.
+    /// Models whose lanes share the pool, this one included: 1 if it is alone, else right within a factor of three. Not
+    /// every model is told of every other one that comes or goes.
     pub models_in_pool: u32,
     /// What weakens the protection, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -99,8 +99,8 @@ async fn what_is_taken_and_what_is_refused() {
     let typo = refusal(&cluster, &model(json!({"training": {"epoch": 3}})));
     assert!(typo.contains("unknown field") && typo.contains("epoch"), "{typo}");
     let mut long = model(json!({}));
-    long["metadata"]["name"] = json!("n".repeat(53));
-    assert!(refusal(&cluster, &long).contains("at most 52 characters"));
+    long["metadata"]["name"] = json!("n".repeat(44));
+    assert!(refusal(&cluster, &long).contains("at most 43 characters"));
     let mut host = serde_json::to_value(common::objects::host("default", "a", json!({}))).unwrap();
     host["metadata"]["name"] = json!("another");
     assert!(refusal(&cluster, &host).contains("one per namespace"));

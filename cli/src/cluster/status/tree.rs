@@ -117,7 +117,7 @@ fn privacy(view: &View) -> Branch {
     let Some(privacy) = &view.privacy else { return Branch(row("privacy", cover), Vec::new()) };
     let pool = match privacy.models_in_pool {
         0 | 1 => "relays of its own".to_owned(),
-        models => format!("relays shared by {models} models"),
+        models => format!("relays shared by about {models} models"),
     };
     Branch(row("privacy", &format!("{cover}, {pool}")), privacy.warnings.clone())
 }
