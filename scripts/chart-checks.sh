@@ -62,6 +62,7 @@ digest=example.org/mixnn@sha256:$(printf '0%.0s' {1..64})
 images=images.operator=$digest,images.layer=$digest,images.relay=$digest,images.designer=$digest
 everything=relays.metrics=true,monitoring.podMonitor=true,monitoring.serviceMonitor=true,monitoring.rules=true,monitoring.dashboard=true,monitoring.labels.release=x
 everything+=,networkPolicy.monitoring.team=observability,uninstall.force=true,sharedPool.relays=6
+everything+=,otlp.endpoint=http://collector.observability:4318,otlp.headersSecret=collector
 for variant in default everything "narrow rbac.clusterWide=false,networkPolicy.enabled=false,replicas=1"; do
     read -r name settings <<<"${variant/#everything/everything $everything}"
     settings=(--kube-version "$kubernetes" --namespace mixnn-system --set "$images${settings:+,$settings}")

@@ -17,6 +17,8 @@ use mixnn_protocol::registration::{
 };
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 use zeroize::Zeroizing;
 
 /// The longest request body: a full request for tokens.
@@ -44,21 +46,44 @@ async fn bounded<A: Authenticator, B: Backend>(
     request: Request,
     next: Next,
 ) -> Response {
-    let answer = tokio::time::timeout(within, next.run(request)).await;
+    let span = span(&request);
+    let answer = tokio::time::timeout(within, next.run(request).instrument(span.clone())).await;
     let mut answer = answer.unwrap_or_else(|_| {
         let message = format!("the request was not complete after {} s", within.as_secs());
         let mut answer = refuse(StatusCode::REQUEST_TIMEOUT, "slow-request", &message);
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         answer
     });
-    if answer.status().is_success() {
-        service.backend.answered("accepted");
-    } else {
-        service.counters().count(reason(&answer));
-        service.backend.answered(reason(&answer));
+    let outcome = if answer.status().is_success() { "accepted" } else { reason(&answer) };
+    if !answer.status().is_success() {
+        service.counters().count(outcome);
     }
+    service.backend.answered(outcome);
+    span.record("outcome", outcome);
+    span.record("http.response.status_code", answer.status().as_u16());
     tell_time(&mut answer);
     answer
+}
+
+/// A span of a request, by what is asked: who asks is told by his token, which is in no span. None of polls of the
+/// directory, most of whose time is waiting.
+fn span(request: &Request) -> Span {
+    let what = match request.uri().path() {
+        "/v1/directory" => return Span::none(),
+        "/v1/register" => "register",
+        "/v1/head" => "head",
+        "/v1/claims" => "claims",
+        "/v1/tokens" => "tokens",
+        "/v1/review" => "review",
+        _ => "other",
+    };
+    tracing::debug_span!(
+        "registration",
+        otel.name = format!("registration {what}"),
+        otel.kind = "server",
+        outcome = Empty,
+        http.response.status_code = Empty,
+    )
 }
 
 /// What the platform's clock says: the nodes' own may say anything.

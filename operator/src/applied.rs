@@ -31,4 +31,9 @@ impl Applied {
     pub fn forget(&self, whose: &str) {
         self.lock().remove(whose);
     }
+
+    /// Everything is to be applied again.
+    pub fn forget_all(&self) {
+        self.lock().clear();
+    }
 }

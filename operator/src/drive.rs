@@ -2,7 +2,7 @@
 
 use crate::apply::{self, ApplyError, MUTATED, Made, mutates};
 use crate::context::Context;
-use crate::plan::{Loss, Stand, Step, View, Wants, first_record, step};
+use crate::plan::{self, Loss, Stand, Step, View, Wants, first_record, step};
 use crate::record::{Phase, Record, Refusal, Role};
 use crate::world::{Eyes, Versioned, now};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -72,6 +72,21 @@ pub async fn drive(
     Ok(Driven { record, stand: Stand::Admitting, wait, lost, altered, unplaced: None })
 }
 
+/// Sees to it that a workload whose model is not valid any more is in nobody's way.
+///
+/// # Errors
+/// The API does not answer.
+pub async fn set_aside(context: &Context, uid: &str) -> Result<(), ApplyError> {
+    let Some(old) = context.world.record_of(uid) else { return Ok(()) };
+    context.waits(&old.record.workload, false);
+    let record = plan::set_aside((*old.record).clone());
+    apply::write(context, Some(&old), &record).await?;
+    if frees(&old.record, &record) {
+        context.wake_waiting();
+    }
+    Ok(())
+}
+
 /// The next step, with its record written.
 async fn decide(
     context: &Context,
@@ -79,7 +94,7 @@ async fn decide(
     selector: Option<&LabelSelector>,
 ) -> Result<(Step, Versioned), ApplyError> {
     let old = context.world.record_of(&wants.workload.uid);
-    let next = plan(context, wants, selector, old.as_ref());
+    let next = plan_next(context, wants, selector, old.as_ref());
     if let Some(old) = old.as_ref().filter(|old| *old.record == next.record) {
         return Ok((next, old.clone()));
     }
@@ -89,7 +104,7 @@ async fn decide(
     // What others have been given may have changed while this one waited for its turn.
     let _turn = context.placing.lock().await;
     let old = context.world.record_of(&wants.workload.uid);
-    let next = plan(context, wants, selector, old.as_ref());
+    let next = plan_next(context, wants, selector, old.as_ref());
     write(context, old.as_ref(), next).await
 }
 
@@ -105,7 +120,7 @@ async fn write(
     Ok((next, written))
 }
 
-fn plan(
+fn plan_next(
     context: &Context,
     wants: &Wants,
     selector: Option<&LabelSelector>,

@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | `watch`, `world` | what was seen, kept small |
 //! | `books` | what follows from all records, so that nobody reads them all |
+//! | `removed` | what is gone, also if nobody watched it go |
 //! | `applied`, `told` | what was sent last, so that nothing is sent twice |
 //! | `validate` | a model to what is wanted; pure |
 //! | [`plan`] | what is next, from record, wants and world; pure |
@@ -18,6 +19,7 @@
 //! | `objects` | what is applied in namespaces of others |
 //! | `stranded`, `gone` | designers on silent nodes; what those that are gone cannot say |
 //! | `registration`, `ca` | the directory of keys over HTTPS |
+//! | `requests`, [`traces`] | what it asks of the API server: counted, and traced if somebody wants it |
 //! | [`run`] | leader election and the rest of a process |
 //! | `chores` | what the chart's hooks run |
 //!
@@ -48,11 +50,13 @@ mod model;
 mod objects;
 mod pool;
 mod registration;
+mod removed;
 mod requests;
 mod secrets;
 mod status;
 mod stranded;
 mod told;
+pub mod traces;
 pub mod validate;
 mod watch;
 mod world;

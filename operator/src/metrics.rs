@@ -28,7 +28,7 @@ pub struct Metrics {
     pub lost: Family<Outcome, Counter>,
     /// Models by how far they are.
     pub models: Family<Outcome, Gauge>,
-    /// Requests to the API server by HTTP method.
+    /// Requests to the API server by verb: get, list, watch, post, put, patch, delete.
     pub requests: Family<Outcome, Counter>,
     /// Whether this replica leads.
     pub leader: Gauge,
@@ -78,7 +78,7 @@ impl Metrics {
         registry.register("models", "Models by how far they are", self.models.clone());
         registry.register(
             "api_requests",
-            "Requests to the API server by method",
+            "Requests to the API server by verb",
             self.requests.clone(),
         );
         registry.register("leader", "1 if this replica leads", self.leader.clone());

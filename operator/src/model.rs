@@ -5,7 +5,7 @@ use crate::build::{
     Designer, binding, designer_name, designer_objects, directory_maps, serving_objects,
 };
 use crate::context::Context;
-use crate::drive::{Driven, drive};
+use crate::drive::{Driven, drive, set_aside};
 use crate::labels;
 use crate::metrics::Metrics;
 use crate::objects::{self, Namespaced, hash_of};
@@ -30,6 +30,8 @@ use serde_json::json;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 /// The shortest and the longest pause after an error.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(120));
@@ -107,17 +109,34 @@ pub async fn reconcile(
     guarded: Arc<Guarded>,
     models: Arc<Models>,
 ) -> Result<Action, ReconcileError> {
+    let span = tracing::debug_span!(
+        "reconcile",
+        model.namespace = guarded.namespace(),
+        model.name = guarded.name_any(),
+        outcome = Empty,
+        otel.status_code = Empty,
+    );
+    reconcile_one(guarded, &models).instrument(span).await
+}
+
+async fn reconcile_one(guarded: Arc<Guarded>, models: &Models) -> Result<Action, ReconcileError> {
     let began = Instant::now();
     let context = &models.context;
     let result = match &guarded.0 {
-        Ok(model) => reconcile_model(model, &models).await,
+        Ok(model) => reconcile_model(model, models).await,
         Err(invalid) => {
-            tracing::warn!(error = %invalid, "a MixNNModel cannot be read; it is left as it is");
-            Ok(Action::await_change())
+            tracing::warn!(error = %invalid, "a MixNNModel cannot be read; a run that has begun is left as it is");
+            let uid = guarded.uid().unwrap_or_default();
+            set_aside(context, &uid).await.map(|()| Action::await_change()).map_err(Into::into)
         }
     };
     context.metrics.duration.observe(began.elapsed().as_secs_f64());
-    Metrics::count(&context.metrics.reconciliations, if result.is_ok() { "ok" } else { "error" });
+    let outcome = if result.is_ok() { "ok" } else { "error" };
+    Metrics::count(&context.metrics.reconciliations, outcome);
+    Span::current().record("outcome", outcome);
+    if result.is_err() {
+        Span::current().record("otel.status_code", "ERROR");
+    }
     if result.is_ok() {
         let key = ObjectRef::from_obj(&*guarded);
         models.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
@@ -128,6 +147,8 @@ pub async fn reconcile(
 async fn reconcile_model(model: &MixNNModel, models: &Models) -> Result<Action, ReconcileError> {
     let context = &models.context;
     if model.metadata.deletion_timestamp.is_some() {
+        // Somebody's finalizer may hold it for long.
+        set_aside(context, &model.uid().unwrap_or_default()).await?;
         return Ok(Action::await_change());
     }
     let wants = match validate(model, &context.settings) {
@@ -158,12 +179,13 @@ async fn reconcile_model(model: &MixNNModel, models: &Models) -> Result<Action, 
     Ok(wait.map_or_else(Action::await_change, Action::requeue))
 }
 
-/// A model that is not valid keeps the pods that it has: its run is pinned to what was valid.
+/// A model that is not valid keeps the pods of a run that has begun, and is in nobody's way.
 async fn reject(
     model: &MixNNModel,
     invalid: &Invalid,
     models: &Models,
 ) -> Result<Action, ReconcileError> {
+    set_aside(&models.context, &model.uid().unwrap_or_default()).await?;
     let said = status::rejected(invalid);
     let old = models.context.told.newest(model);
     let status = status::status(&said, &old.conditions, model.metadata.generation, now());

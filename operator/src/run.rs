@@ -7,6 +7,7 @@ use crate::metrics::Metrics;
 use crate::model::{Guarded, Models, forget_applied};
 use crate::record::WorkloadRef;
 use crate::registration::{ClusterRegistry, PodTokens};
+use crate::removed::Present;
 use crate::requests::Counted;
 use crate::secrets::Secrets;
 use crate::settings::Settings;
@@ -245,6 +246,8 @@ impl Drop for Tasks {
 async fn lead(context: Arc<Context>) {
     tracing::info!("leading");
     context.metrics.leader.set(1);
+    // What was applied while this replica led before may have been removed since, with nobody watching here.
+    context.applied.forget_all();
     let (send, work) = mpsc::unbounded_channel();
     context.listen(send);
     let pool = Arc::new(Notify::new());
@@ -358,23 +361,20 @@ async fn designers(context: Arc<Context>, models: ModelStore) {
     let config = watcher::Config::default().labels(labels::MODEL);
     let stream = watcher(api, config).default_backoff();
     futures::pin_mut!(stream);
+    let mut present = Present::default();
     while let Some(event) = stream.next().await {
-        match event {
-            Ok(watcher::Event::Delete(set)) => {
-                if let Some(model) = model_of(&set, &models) {
-                    forget_applied(&context, &model);
-                }
+        let Ok(event) = event else { continue };
+        for model in present.see(&event, model_key) {
+            remake(&context, &models, &model);
+        }
+        // Its status may tell of a pod that is not ready any more.
+        if let watcher::Event::Apply(set) | watcher::Event::InitApply(set) = event {
+            // Noted although the models may not be listed yet: nobody says it again.
+            if owner_of(&set).is_some_and(|uid| context.looks.seen(uid, &set))
+                && let Some(model) = model_key(&set).and_then(|key| model_of(&models, &key))
+            {
+                context.wake(workload(&model));
             }
-            // Its status may tell of a pod that is not ready any more.
-            Ok(watcher::Event::Apply(set) | watcher::Event::InitApply(set)) => {
-                // Noted although the models may not be listed yet: nobody says it again.
-                if owner_of(&set).is_some_and(|uid| context.looks.seen(uid, &set))
-                    && let Some(model) = model_of(&set, &models)
-                {
-                    context.wake(workload(&model));
-                }
-            }
-            _ => {}
         }
     }
 }
@@ -388,24 +388,33 @@ where
     let config = watcher::Config::default().labels(labels::MODEL);
     let stream = watcher(api, config).default_backoff();
     futures::pin_mut!(stream);
+    let mut present = Present::default();
     while let Some(event) = stream.next().await {
-        if let Ok(watcher::Event::Delete(object)) = event
-            && let Some(model) = model_of(&object, &models)
-        {
-            forget_applied(&context, &model);
+        let Ok(event) = event else { continue };
+        for model in present.see(&event, model_key) {
+            remake(&context, &models, &model);
         }
     }
 }
 
-/// The model that an object was made for.
 /// The uid of the model that an object belongs to.
 fn owner_of(object: &impl ResourceExt) -> Option<&str> {
     let owner = object.owner_references().iter().find(|owner| owner.kind == "MixNNModel")?;
     Some(&owner.uid)
 }
 
-fn model_of(object: &impl ResourceExt, models: &ModelStore) -> Option<mixnn_crds::MixNNModel> {
-    let name = object.labels().get(labels::MODEL)?;
-    let key = ObjectRef::new(name).within(&object.namespace()?);
-    models.get(&key)?.0.clone().ok()
+/// Namespace and name of the model that an object was made for.
+fn model_key(object: &impl ResourceExt) -> Option<(String, String)> {
+    Some((object.namespace()?, object.labels().get(labels::MODEL)?.clone()))
+}
+
+fn model_of(models: &ModelStore, key: &(String, String)) -> Option<mixnn_crds::MixNNModel> {
+    models.get(&ObjectRef::new(&key.1).within(&key.0))?.0.clone().ok()
+}
+
+/// What was made for a model is made again, if the model is still there.
+fn remake(context: &Context, models: &ModelStore, key: &(String, String)) {
+    if let Some(model) = model_of(models, key) {
+        forget_applied(context, &model);
+    }
 }

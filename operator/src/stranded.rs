@@ -2,10 +2,8 @@
 //! that the last one ended; here nobody waits for that. The designer's term keeps a living one from doing harm.
 
 use crate::context::Context;
-use crate::world::now;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::jiff::SignedDuration;
 use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, ResourceExt};
 use std::collections::{HashMap, HashSet};
@@ -26,6 +24,8 @@ struct Seen {
     due: HashMap<String, Instant>,
     /// Workloads whose StatefulSet has no pod that is ready.
     gone: HashSet<String>,
+    /// Uids of pods that are to end, and since when that is known, by workload.
+    ending: HashMap<String, (String, Instant)>,
 }
 
 impl Looks {
@@ -39,6 +39,7 @@ impl Looks {
         let mut seen = self.lock();
         if well {
             seen.due.remove(workload);
+            seen.ending.remove(workload);
         } else {
             seen.due.entry(workload.to_owned()).or_insert_with(|| Instant::now() + LOOK);
         }
@@ -60,6 +61,17 @@ impl Looks {
         let mut seen = self.lock();
         seen.due.remove(workload);
         seen.gone.remove(workload);
+        seen.ending.remove(workload);
+    }
+
+    /// For how long it is known that this pod of a workload's designer is to end.
+    fn ending(&self, workload: &str, pod: &str, now: Instant) -> Duration {
+        let mut seen = self.lock();
+        let known = seen.ending.entry(workload.to_owned()).or_insert_with(|| (pod.to_owned(), now));
+        if known.0 != pod {
+            *known = (pod.to_owned(), now);
+        }
+        now.duration_since(known.1)
     }
 
     /// Whether to look now; the next look is then due in a while. Else for how long not.
@@ -100,18 +112,27 @@ pub async fn release(
     if let Err(pause) = context.looks.begin(workload, Instant::now()) {
         return Ok(pause);
     }
-    look(context, namespace, stateful_set).await?;
+    look(context, workload, namespace, stateful_set).await?;
     Ok(Some(LOOK))
 }
 
-async fn look(context: &Context, namespace: &str, stateful_set: &str) -> Result<(), kube::Error> {
+async fn look(
+    context: &Context,
+    workload: &str,
+    namespace: &str,
+    stateful_set: &str,
+) -> Result<(), kube::Error> {
     let api: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
     let name = format!("{stateful_set}-0");
     let Some(pod) = api.get_opt(&name).await? else { return Ok(()) };
-    let Some(deleting) = &pod.metadata.deletion_timestamp else { return Ok(()) };
-    let patience = context.settings.pods.lost_after;
-    let patience = SignedDuration::try_from(patience).unwrap_or(SignedDuration::MAX);
-    if deleting.0 + patience <= now() {
+    if pod.metadata.deletion_timestamp.is_none() {
+        return Ok(());
+    }
+    // From when it was seen first: this operator's clock may differ from the API server's.
+    let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
+    let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+    let since = context.looks.ending(workload, &pod.uid().unwrap_or_default(), Instant::now());
+    if since >= context.settings.pods.lost_after.saturating_add(grace) {
         let only = Preconditions { uid: pod.uid(), resource_version: None };
         let force =
             DeleteParams { preconditions: Some(only), ..DeleteParams::default().grace_period(0) };
@@ -154,6 +175,14 @@ mod tests {
         assert!(!looks.seen("uid", &set(1, 1, 1)));
         assert!(!looks.is_gone("uid"));
         assert_eq!(looks.begin("uid", later + 9 * LOOK), Err(None));
+    }
+
+    #[test]
+    fn a_pod_that_is_to_end_is_given_its_time_from_when_that_was_seen() {
+        let (looks, now) = (Looks::default(), Instant::now());
+        assert_eq!(looks.ending("uid", "pod", now), Duration::ZERO);
+        assert_eq!(looks.ending("uid", "pod", now + LOOK), LOOK);
+        assert_eq!(looks.ending("uid", "next", now + LOOK), Duration::ZERO);
     }
 
     #[test]

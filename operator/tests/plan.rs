@@ -5,7 +5,8 @@
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use mixnn_crds::{Amount, HostedRole, PodClass, PodResources, SuiteName};
 use mixnn_operator::plan::{
-    HostView, Loss, PodState, PodView, Queue, Seen, Stand, Step, View, Wants, first_record, step,
+    HostView, Loss, PodState, PodView, Queue, Seen, Stand, Step, View, Wants, first_record,
+    set_aside, step,
 };
 use mixnn_operator::record::{Phase, Pin, Record, Refusal, Role, WorkloadRef};
 use std::collections::{BTreeMap, HashMap};
@@ -411,6 +412,34 @@ fn of_two_ready_gangs_the_one_that_waited_longer_goes_first() {
     a.record.phase = Phase::Admitting;
     a.record.not_before = Some(now + SignedDuration::from_secs(9));
     assert!(may_lift(&b.record, &a.record, now), "it pauses");
+}
+
+#[test]
+fn a_gang_whose_model_is_not_valid_any_more_is_in_nobodys_way_and_a_run_goes_on() {
+    let wait = |lifted: bool| {
+        let mut first = Table::new(2, 2, 3);
+        first.may_lift = lifted;
+        first.drive();
+        first
+    };
+    for first in [wait(false), wait(true)] {
+        let (now, mut other) = (first.now + SignedDuration::from_secs(60), Table::new(1, 1, 3));
+        other.record = first_record(&wants("other", 1, 1), now);
+        other.may_lift = false;
+        other.drive();
+        assert!(!may_lift(&other.record, &first.record, now), "{:?}", first.record.phase);
+        let aside = set_aside(first.record.clone());
+        assert!(may_lift(&other.record, &aside, now));
+        assert!(aside.slots.iter().all(|s| s.pod.is_empty() && s.uid.is_none()));
+        assert_eq!(aside.waiting_since, first.record.waiting_since, "what it waited counts");
+        // Mended, it comes again.
+        let mut again = Table { record: aside, pods: Pods::default(), ..first };
+        again.may_lift = true;
+        again.drive();
+        again.schedule();
+        assert_eq!(again.drive(), Stand::Running);
+        assert_eq!(set_aside(again.record.clone()), again.record, "it is pinned to what was valid");
+    }
 }
 
 #[test]

@@ -11,7 +11,8 @@ use std::process::{Command, Output};
 
 /// Every feature on, so that all of it is rendered.
 const EVERYTHING: &str = "crds.enabled=false,monitoring.serviceMonitor=true,monitoring.rules=true,\
-    monitoring.dashboard=true,monitoring.podMonitor=true,relays.metrics=true,monitoring.labels.release=prometheus,networkPolicy.monitoring.team=observability,uninstall.force=true";
+    monitoring.dashboard=true,monitoring.podMonitor=true,relays.metrics=true,monitoring.labels.release=prometheus,networkPolicy.monitoring.team=observability,uninstall.force=true,\
+    otlp.endpoint=http://collector.observability:4318,otlp.headersSecret=collector";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

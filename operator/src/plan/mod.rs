@@ -60,8 +60,17 @@ pub struct PodView {
     pub state: PodState,
     /// The seal in its annotation.
     pub seal: Option<String>,
-    /// Since when it is being deleted, if it is.
+    /// If it is being deleted, when it is to have ended: by the operator's clock, from when that was seen first.
     pub deleting: Option<Timestamp>,
+}
+
+impl PodView {
+    /// It was seen before, like this.
+    pub fn goes_on(&mut self, before: Option<&Self>) {
+        let before = before.filter(|before| before.uid == self.uid).and_then(|b| b.deleting);
+        // A grace period may have become shorter.
+        self.deleting = self.deleting.map(|at| before.map_or(at, |before| before.min(at)));
+    }
 }
 
 /// How a pod is.
@@ -250,6 +259,17 @@ fn advance(step: &mut Step, wants: &Wants, view: &View<'_>) -> Stand {
         return Stand::Admitting;
     }
     gang::advance(step, wants, view)
+}
+
+/// The record of a model that is not valid any more. A run that has begun keeps its pods: it is pinned to what was
+/// valid. A gang that has not gives back what others wait for, its pods and its turn, and comes again if the
+/// model is mended; what it has waited so far counts.
+pub fn set_aside(mut record: Record) -> Record {
+    if record.phase != Phase::Running && !record.suspended && !record.finished {
+        record.phase = Phase::Admitting;
+        slots::vacate_all(&mut record);
+    }
+    record
 }
 
 fn suspend(record: &mut Record) {
