@@ -10,13 +10,17 @@ use common::team::{PLATFORM, Running, namespace};
 use common::{World, objects, until};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, Pod, ResourceQuota};
+use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, Pod, ResourceQuota, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use mixnn_crds::{MixNNHost, MixNNModel};
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
+
+/// The annotation by which the operator knows what it made.
+const SEAL: &str = mixnn_operator::labels::SEAL;
 
 /// Who runs where, but for names that chance gives.
 async fn end_state(world: &World, hosts: &[String]) -> BTreeMap<(String, String), usize> {
@@ -70,6 +74,38 @@ async fn an_operator_killed_after_any_write_comes_to_the_same_end() {
         writes += if writes < 12 { 1 } else { 3 };
     }
     assert!(writes > 12, "only {writes} writes were tried");
+    a_copied_seal_is_none(&world).await;
+}
+
+/// Pods stand whose operator died before it could say that it made them, and somebody has changed what shows them to be
+/// its own: two have seals of others, one has one that was altered. The next operator takes none for its own.
+async fn a_copied_seal_is_none(world: &World) {
+    let hosts = world.teams("seal", 8).await;
+    world.create(&objects::model("seal", "net", 2, 1)).await;
+    let mortal = Mortal::before_it_says_so();
+    let dead = mortal.dead();
+    let first = world.operator_through(world.mortal_client(&mortal), &[]).await;
+    tokio::time::timeout(common::PATIENCE, dead).await.expect("pods are made");
+    drop(first);
+    let pods = world.pods(&hosts).await;
+    assert_eq!(pods.len(), 3);
+    let seal = |pod: &Pod| pod.annotations()[SEAL].clone();
+    let altered: String = seal(&pods[1]).chars().rev().collect();
+    for (pod, seal) in pods.iter().zip([seal(&pods[1]), altered, seal(&pods[0])]) {
+        let api: Api<Pod> = Api::namespaced(world.client.clone(), &pod.namespace().unwrap());
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {SEAL: seal}}}));
+        api.patch(&pod.name_any(), &PatchParams::default(), &patch).await.unwrap();
+    }
+    let next = world.operator(&["--identity", "second"]).await;
+    world.condition("seal", "net", "Scheduled", "True", "Scheduled").await;
+    let now = until("pods of its own", || async {
+        let now = world.pods(&hosts).await;
+        (now.len() == 3).then_some(now)
+    })
+    .await;
+    let places = |pods: &[Pod]| pods.iter().map(ResourceExt::namespace).collect::<HashSet<_>>();
+    assert!(places(&now).is_disjoint(&places(&pods)), "not where somebody changes pods");
+    next.stop().await;
 }
 
 #[tokio::test]
@@ -79,6 +115,7 @@ async fn hosts_refuse_alter_and_withdraw() {
     quota_limit_range_and_policy(&world).await;
     a_host_that_alters_pods(&world).await;
     a_grant_comes_and_goes(&world).await;
+    the_longest_names(&world).await;
     one_bad_object_stops_nothing(&world).await;
     drop(operator);
 }
@@ -209,9 +246,31 @@ async fn a_grant_comes_and_goes(world: &World) {
         .await;
 }
 
-/// An object that this version of the operator cannot read, among good ones.
+/// Namespaces of 63 characters, and a model of 43, with all that is made for it.
+async fn the_longest_names(world: &World) {
+    let (owner, host, name) = ("o".repeat(63), "h".repeat(63), "n".repeat(43));
+    namespace(&world.client, &owner, &json!({"owner": "long"})).await;
+    namespace(&world.client, &host, &json!({})).await;
+    world.grant(&host, "long", json!({})).await;
+    let model = objects::model_with(&owner, &name, 1, 1, served());
+    world.create(&model).await;
+    world.condition(&owner, &name, "Scheduled", "True", "Scheduled").await;
+    let pods: Api<Pod> = Api::namespaced(world.client.clone(), &owner);
+    let designer = format!("{name}-designer-0");
+    until("its designer", || async { pods.get_opt(&designer).await.ok()? }).await;
+    let services: Api<Service> = Api::namespaced(world.client.clone(), &owner);
+    until("its Service", || async { services.get_opt(&format!("{name}-serving")).await.ok()? })
+        .await;
+    world.models(&owner).delete(&name, &DeleteParams::default()).await.unwrap();
+}
+
+/// An object that this version of the operator cannot read, among good ones; and one that was good, and held the turn.
 async fn one_bad_object_stops_nothing(world: &World) {
-    let hosts = world.teams("bad", 1).await;
+    let hosts = world.teams("bad", 2).await;
+    // No node has so much: it waits for one, and others wait for it.
+    let big = json!({"podClasses": {"standard": {"resources": {"limits": {"cpu": "500"}}}}});
+    world.create(&objects::model_with("bad", "big", 1, 1, big)).await;
+    world.condition("bad", "big", "Scheduled", "False", "Scheduling").await;
     // As an older or newer CRD would let it through.
     let loose = json!({"spec": {"versions": [{"name": "v1alpha1", "served": true, "storage": true,
         "subresources": {"status": {}},
@@ -232,8 +291,16 @@ async fn one_bad_object_stops_nothing(world: &World) {
     })
     .await;
     world.create(&objects::model("bad", "good", 1, 1)).await;
+    world.condition("bad", "good", "Scheduled", "False", "Queued").await;
+    let broken = json!({"spec": {"layers": "none"}}).to_string();
+    let patch = ["patch", "mixnn", "big", "-n", "bad", "--type=merge", "-p", &broken];
+    let (ok, said) = world.cluster.kubectl(&patch, "");
+    assert!(ok, "{said}");
     world.condition("bad", "good", "Scheduled", "True", "Scheduled").await;
-    assert_eq!(world.pods(&hosts).await.len(), 2);
+    until("only the good one has pods", || async {
+        (world.pods(&hosts).await.len() == 2).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -242,8 +309,9 @@ async fn operators_and_api_servers_come_and_go() {
     let first = world.operator(&[]).await;
     let second = world.operator(&["--identity", "second"]).await;
     let hosts = world.teams("away", 2).await;
-    world.create(&objects::model("away", "net", 2, 2)).await;
+    world.create(&objects::model_with("away", "net", 2, 2, served())).await;
     world.condition("away", "net", "Scheduled", "True", "Scheduled").await;
+    let ports = until("what clients reach it by", || ports(&world)).await;
     let before: HashSet<_> = world.pods(&hosts).await.iter().map(ResourceExt::uid).collect();
     assert_eq!(before.len(), 4, "two operators, each pod once");
 
@@ -257,8 +325,16 @@ async fn operators_and_api_servers_come_and_go() {
     // The API server goes and comes: watches begin again, and what happened meanwhile is seen.
     world.cluster.kill("kube-apiserver");
     nobody_can_tell_who_calls(&second).await;
+    // Nobody tells of this: what was seen last is older than all that the API server will remember.
+    world.cluster.lose("/registry/services/specs/away/net-serving").await;
+    world.cluster.lose("/registry/networkpolicies/away/net-serving").await;
     world.cluster.start_api();
     world.cluster.ready().await;
+    until("what clients reach it by is there again", || async {
+        let now = self::ports(&world).await?;
+        (now[0] != ports[0] && now[1] != ports[1]).then_some(())
+    })
+    .await;
     world.create(&objects::model("away", "anew", 1, 1)).await;
     world.condition("away", "anew", "Scheduled", "True", "Scheduled").await;
 
@@ -271,6 +347,10 @@ async fn operators_and_api_servers_come_and_go() {
     let now: HashSet<_> = world.pods(&hosts).await.iter().map(ResourceExt::uid).collect();
     assert!(now.is_superset(&after) && now.len() == 10, "each pod once: {after:?} {now:?}");
 
+    the_api_server_takes_no_more(&world).await;
+    let now: HashSet<_> = world.pods(&hosts).await.iter().map(ResourceExt::uid).collect();
+    assert!(now.is_superset(&after) && now.len() == 12, "each pod once: {after:?} {now:?}");
+
     // Deleted while no operator is there.
     second.stop().await;
     world.models("away").delete("net", &DeleteParams::default()).await.unwrap();
@@ -281,8 +361,22 @@ async fn operators_and_api_servers_come_and_go() {
         (left.is_disjoint(&before) && !left.contains(&Some(orphan.clone()))).then_some(())
     })
     .await;
-    assert_eq!(world.pods(&hosts).await.len(), 6, "the other models' are left alone");
+    assert_eq!(world.pods(&hosts).await.len(), 8, "the other models' are left alone");
     drop(third);
+}
+
+fn served() -> serde_json::Value {
+    let store = json!({"objectStore": {"url": "s3://bucket/net"}});
+    json!({"serving": {"enabled": true}, "checkpoints": {"everySteps": 1, "store": store}})
+}
+
+/// Uids of the Service and the NetworkPolicy of `away/net`, if both are there.
+async fn ports(world: &World) -> Option<[Option<String>; 2]> {
+    let services: Api<Service> = Api::namespaced(world.client.clone(), "away");
+    let policies: Api<NetworkPolicy> = Api::namespaced(world.client.clone(), "away");
+    let service = services.get_opt("net-serving").await.ok()??;
+    let policy = policies.get_opt("net-serving").await.ok()??;
+    Some([service.uid(), policy.uid()])
 }
 
 /// A client. The certificate is looked at by other tests.
@@ -321,6 +415,46 @@ async fn too_many_call_at_once(world: &World, operator: &Running) {
     // 16 are asked about, 512 wait; whoever came when it answered again was heard.
     assert!((1..=600 - 528).contains(&of(429)), "{answers:?}");
     assert!(answers.iter().all(|(status, after)| *status == 401 || after.as_deref() == Some("1")));
+}
+
+/// An API server with priority and fairness that has no room for the operator: 429 to all that it asks.
+async fn the_api_server_takes_no_more(world: &World) {
+    let api = "flowcontrol.apiserver.k8s.io/v1";
+    let jail = json!({"apiVersion": api, "kind": "PriorityLevelConfiguration", "metadata": {"name": "jail"},
+        "spec": {"type": "Limited", "limited": {"nominalConcurrencyShares": 0, "lendablePercent": 0,
+            "borrowingLimitPercent": 0, "limitResponse": {"type": "Reject"}}}});
+    let whom = json!({"kind": "ServiceAccount", "serviceAccount": {"name": "mixnn-operator", "namespace": PLATFORM}});
+    let all = json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "clusterScope": true, "namespaces": ["*"]});
+    let flow = json!({"apiVersion": api, "kind": "FlowSchema", "metadata": {"name": "jail"}, "spec": {
+        "priorityLevelConfiguration": {"name": "jail"}, "matchingPrecedence": 2,
+        "rules": [{"subjects": [whom], "resourceRules": [all]}]}});
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": [jail, flow]});
+    let (ok, said) = world.cluster.kubectl(&["create", "-f", "-"], &list.to_string());
+    assert!(ok, "{said}");
+    // Its Lease is renewed all the time, and that, too, is refused.
+    until("it is refused", || async { (refused_by_the_jail(world).await? > 0.0).then_some(()) })
+        .await;
+    world.create(&objects::model("away", "busy", 1, 1)).await;
+    let before = refused_by_the_jail(world).await.unwrap();
+    until("it is refused again and again", || async {
+        (refused_by_the_jail(world).await? >= before + 4.0).then_some(())
+    })
+    .await;
+    let (ok, said) = world.cluster.kubectl(&["delete", "flowschema", "jail"], "");
+    assert!(ok, "{said}");
+    world.condition("away", "busy", "Scheduled", "True", "Scheduled").await;
+}
+
+/// Requests that were answered with 429, as the API server counts them.
+async fn refused_by_the_jail(world: &World) -> Option<f64> {
+    let request = http::Request::get("/metrics").body(Vec::new()).unwrap();
+    let text = world.client.request_text(request).await.ok()?;
+    let ours = |line: &&str| {
+        line.starts_with("apiserver_flowcontrol_rejected_requests_total")
+            && line.contains("\"jail\"")
+    };
+    let count = |line: &str| line.rsplit(' ').next()?.parse::<f64>().ok();
+    Some(text.lines().filter(ours).filter_map(count).sum())
 }
 
 /// A pod with our label, made by nobody that we know.

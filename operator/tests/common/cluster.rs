@@ -1,5 +1,6 @@
 //! The processes of a control plane.
 
+use base64::Engine;
 use kube::config::{AuthInfo, Config};
 use kube::{Client, Config as KubeConfig};
 use rcgen::{
@@ -185,6 +186,15 @@ impl Cluster {
         let (_, child) = self.processes.iter().find(|(n, _)| *n == name).unwrap();
         let pid = child.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    /// Takes an object out of etcd, past the API server.
+    pub async fn lose(&self, key: &str) {
+        let key = base64::engine::general_purpose::STANDARD.encode(key);
+        let url = format!("http://127.0.0.1:{}/v3/kv/deleterange", self.etcd);
+        let request = reqwest::Client::new().post(url).json(&serde_json::json!({"key": key}));
+        let answer: serde_json::Value = request.send().await.unwrap().json().await.unwrap();
+        assert_eq!(answer["deleted"], "1", "{answer}");
     }
 
     /// Waits until the API server answers.

@@ -4,7 +4,7 @@ use kube::client::Body;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::task::{Context, Poll};
 use tokio::sync::Notify;
 use tower::{Layer, Service};
@@ -13,13 +13,39 @@ use tower::{Layer, Service};
 #[derive(Clone)]
 pub struct Mortal {
     left: Arc<AtomicI64>,
+    /// Only records that are written again after a pod was made count.
+    after_pods: bool,
+    pods: Arc<AtomicBool>,
     dead: Arc<Notify>,
 }
 
 impl Mortal {
     /// Dies with the write after `writes`.
     pub fn new(writes: i64) -> Self {
-        Self { left: Arc::new(AtomicI64::new(writes)), dead: Arc::new(Notify::new()) }
+        Self {
+            left: Arc::new(AtomicI64::new(writes)),
+            after_pods: false,
+            pods: Arc::default(),
+            dead: Arc::new(Notify::new()),
+        }
+    }
+
+    /// Dies when it has made pods and is about to write that it did.
+    pub fn before_it_says_so() -> Self {
+        Self { after_pods: true, ..Self::new(0) }
+    }
+
+    fn counts(&self, request: &http::Request<Body>) -> bool {
+        let (method, path) = (request.method(), request.uri().path());
+        if method == http::Method::POST && path.ends_with("/pods") {
+            self.pods.store(true, Ordering::SeqCst);
+        }
+        if self.after_pods {
+            let again = method == http::Method::PUT && path.contains("/configmaps/run-");
+            return again && self.pods.load(Ordering::SeqCst);
+        }
+        // The Lease and the operator's own Secrets are not what these tests are about.
+        method != http::Method::GET && !path.contains("/leases") && !path.contains("/secrets")
     }
 
     /// Waits for its death.
@@ -60,11 +86,7 @@ where
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        // The Lease and the operator's own Secrets are not what these tests are about.
-        let path = request.uri().path();
-        let counted = request.method() != http::Method::GET
-            && !path.contains("/leases")
-            && !path.contains("/secrets");
+        let counted = self.mortal.counts(&request);
         let alive = !counted || self.mortal.left.fetch_sub(1, Ordering::SeqCst) > 0;
         if alive {
             return Box::pin(self.inner.call(request));
