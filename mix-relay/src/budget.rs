@@ -50,9 +50,14 @@ impl Budget {
         LANE + 2 * CELL * quota as usize + TAG * tags
     }
 
+    /// Whether this many bytes are left.
+    pub const fn has(&self, bytes: usize) -> bool {
+        self.limit - self.used >= bytes
+    }
+
     /// Takes this many bytes, if they are left.
     pub const fn take(&mut self, bytes: usize) -> bool {
-        if self.limit - self.used < bytes {
+        if !self.has(bytes) {
             return false;
         }
         self.used += bytes;

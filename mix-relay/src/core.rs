@@ -15,6 +15,9 @@ pub type LaneKey = u64;
 
 /// A lane is forgotten after at most a day without a cell.
 const LONGEST_IDLE: Duration = Duration::from_secs(86_400);
+/// Where memory is short, a lane that has had no cell for so long makes room for a new one: its owner has most
+/// likely drawn it anew, over other relays, and if not will do so. One that is in use never does.
+const SPARE: Duration = Duration::from_secs(300);
 /// A covered lane starts at most this long after its letter.
 const LONGEST_WAIT: Duration = Duration::from_secs(7200);
 
@@ -52,6 +55,8 @@ pub enum LetterOutcome {
     Installed {
         /// The node for which it leaves.
         next: NodeId,
+        /// Idle lanes that had to make room.
+        evicted: usize,
     },
     /// A covered lane's stop has been moved.
     Leased,
@@ -206,8 +211,8 @@ impl RelayCore {
             }
             Opened::Deliver { content, hop_secret, .. } => {
                 let setup = HopSetup::from_bytes(&content).map_err(LetterError::from)?;
-                self.install(now, &setup, &hop_secret, egress)?;
-                Ok(LetterOutcome::Installed { next: setup.next })
+                let evicted = self.install(now, &setup, &hop_secret, egress)?;
+                Ok(LetterOutcome::Installed { next: setup.next, evicted })
             }
         }
     }
@@ -218,7 +223,7 @@ impl RelayCore {
         setup: &HopSetup,
         secret: &Secret,
         egress: &mut impl Egress,
-    ) -> Result<(), LetterDrop> {
+    ) -> Result<usize, LetterDrop> {
         let cover = match setup.role {
             HopRole::Covered { cover, .. } => Some(cover),
             _ => None,
@@ -234,6 +239,7 @@ impl RelayCore {
                 return Err(LetterDrop::CoverRate);
             }
         }
+        let evicted = self.make_room(now, bytes, egress);
         if !self.budget.take(bytes) {
             cover.iter().for_each(|cover| self.budget.give_back_rate(cover));
             return Err(LetterDrop::Memory);
@@ -250,7 +256,31 @@ impl RelayCore {
             let (start, stop) = (self.wall.edge(cover.start), self.wall.edge(cover.stop));
             self.pacer.insert(key, cover.crossing_period(), start, stop);
         }
-        Ok(())
+        Ok(evicted)
+    }
+
+    /// Forgets the longest idle lanes until `bytes` fit, or none where they never would. Gives how many.
+    fn make_room(&mut self, now: Instant, bytes: usize, egress: &mut impl Egress) -> usize {
+        if self.budget.has(bytes) {
+            return 0;
+        }
+        let is_spare = |lane: &Lane| lane.cover.is_none() && now >= lane.last_cell + SPARE;
+        let mut spare: Vec<(Instant, LaneKey, usize)> = (self.lanes.iter())
+            .filter(|(_, lane)| is_spare(lane))
+            .map(|(key, lane)| (lane.last_cell, *key, lane.bytes))
+            .collect();
+        spare.sort_unstable();
+        let freed = spare.iter().scan(0, |sum, (_, _, bytes)| {
+            *sum += bytes;
+            Some(*sum)
+        });
+        let Some(last) =
+            freed.map(|freed| bytes.saturating_sub(freed)).position(|b| self.budget.has(b))
+        else {
+            return 0;
+        };
+        spare.iter().take(last + 1).for_each(|(_, key, _)| self.forget(*key, egress));
+        last + 1
     }
 
     fn move_stop(&mut self, now: Instant, lease: &Lease) -> Result<(), LetterDrop> {

@@ -171,7 +171,8 @@ impl Receiver for Relay {
         match outcome {
             Ok(LetterOutcome::Forward { next, letter }) => self.forward(now, next, letter),
             Ok(LetterOutcome::Leased) => {}
-            Ok(LetterOutcome::Installed { next }) => {
+            Ok(LetterOutcome::Installed { next, evicted }) => {
+                (0..evicted).for_each(|_| self.counters.count("lane_evicted"));
                 self.slots_changed.notify_one();
                 // Ask now, so that the address is there when the first cell comes.
                 if !self.exits.borrow().directory.contains_key(&next) {

@@ -194,6 +194,34 @@ fn a_lane_that_does_not_fit_into_memory_is_refused() {
 }
 
 #[test]
+fn where_memory_is_short_the_longest_idle_lane_makes_room() {
+    let mut bench = bench(2 * Budget::lane(4));
+    let hour = 3600;
+    let (idle, first) = bench.lane(4, hour);
+    let (in_use, second) = bench.lane(4, hour);
+    let (_, third) = bench.lane(4, hour);
+    bench.letter(&first).unwrap();
+    bench.letter(&second).unwrap();
+    bench.now += Duration::from_secs(200);
+    bench.cell(&cell_of(&in_use)).unwrap();
+    bench.now += Duration::from_secs(99);
+    assert_eq!(
+        bench.letter(&third).map(drop).unwrap_err(),
+        LetterDrop::Memory,
+        "none is spare yet"
+    );
+    bench.now += Duration::from_secs(2);
+    let (_, fourth) = bench.lane(4, hour);
+    let outcome = bench.letter(&fourth);
+    assert!(matches!(outcome, Ok(LetterOutcome::Installed { evicted: 1, .. })));
+    assert_eq!(bench.cell(&cell_of(&idle)), Err(CellDrop::UnknownTag));
+    let (_, huge) = bench.lane(40, hour);
+    bench.now += Duration::from_secs(1000);
+    assert_eq!(bench.letter(&huge).map(drop).unwrap_err(), LetterDrop::Memory);
+    assert_eq!(bench.core.lanes(), 2, "none goes for what would not fit even so");
+}
+
+#[test]
 fn an_idle_lane_is_forgotten_and_its_memory_given_back() {
     let mut bench = bench(Budget::lane(4));
     let (keys, letter) = bench.lane(4, 10);
