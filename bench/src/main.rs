@@ -50,6 +50,9 @@ struct Args {
     /// A peer to time LeNet-5 with, in the same rounds: a command that takes --batch and --steps
     #[arg(long, value_name = "COMMAND")]
     peer: Option<String>,
+    /// Measure all but the curves, which take most of the time: the file of --out keeps those it has
+    #[arg(long, requires = "out")]
+    keep_curves: bool,
     /// One round, few points
     #[arg(long)]
     quick: bool,
@@ -66,12 +69,14 @@ fn main() -> anyhow::Result<()> {
     if let Some(Command::OneProcess(args)) = &args.command {
         return one_process::run(args);
     }
-    let report = if let Some(path) = &args.from {
-        serde_json::from_slice(&read(path)?).context("reading the figures")?
+    let kept = if args.keep_curves { report_of(args.out.as_deref())?.curves } else { Vec::new() };
+    let mut report = if let Some(path) = &args.from {
+        report_of(Some(path))?
     } else {
         let rounds = if args.quick { 1 } else { args.rounds };
-        measure::all(rounds, args.quick, args.peer.as_deref())?
+        measure::all(rounds, args.quick, !args.keep_curves, args.peer.as_deref())?
     };
+    report.curves.extend(kept);
     if let Some(path) = &args.out {
         write(path, &(serde_json::to_string_pretty(&report)? + "\n"))?;
     }
@@ -85,6 +90,12 @@ fn main() -> anyhow::Result<()> {
     }
     std::io::stdout().write_all(page::tables(&report).as_bytes())?;
     Ok(())
+}
+
+/// Figures of an earlier run.
+fn report_of(path: Option<&Path>) -> anyhow::Result<report::Report> {
+    serde_json::from_slice(&read(path.context("no file of figures")?)?)
+        .context("reading the figures")
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {

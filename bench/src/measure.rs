@@ -18,7 +18,12 @@ const CHECKPOINT_EVERY: u32 = 100;
 ///
 /// # Errors
 /// A program is missing, or a run failed.
-pub fn all(rounds: u32, quick: bool, peer: Option<&str>) -> anyhow::Result<Report> {
+pub fn all(
+    rounds: u32,
+    quick: bool,
+    with_curves: bool,
+    peer: Option<&str>,
+) -> anyhow::Result<Report> {
     let machine = Machine::here();
     let steps = if quick { 30 } else { 120 };
     let models = [
@@ -26,7 +31,7 @@ pub fn all(rounds: u32, quick: bool, peer: Option<&str>) -> anyhow::Result<Repor
         lenet5(256, steps / 2),
         perceptron("5 layers of 1024, batch 256", 1024, 5, 256, steps / 4),
     ];
-    let curves = curves(quick);
+    let curves = if with_curves { curves(quick) } else { Vec::new() };
     let points: usize = curves.iter().map(|(_, models)| models.len()).sum();
     let bar =
         bar((models.len() * (1 + ways(&models[0]).len()) + points) as u64 * u64::from(rounds));
@@ -58,7 +63,7 @@ pub fn all(rounds: u32, quick: bool, peer: Option<&str>) -> anyhow::Result<Repor
                 }
             }
         }
-        drawn.push(Curve { over, points });
+        drawn.push(Curve { over, rounds, points });
     }
     let checkpoints_ratio = checkpoints(rounds, 4 * steps, &bar)?;
     bar.set_message("faults");

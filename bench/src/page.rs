@@ -54,7 +54,8 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
         let (xs, times): (Vec<String>, Vec<String>) =
             curve.points.iter().map(|(x, ms)| (x.to_string(), format!("{ms:.2}"))).unzip();
         let rule = " --- |".repeat(xs.len() + 1);
-        writeln!(out, "\n| {} | {} |\n|{rule}", curve.over, xs.join(" | "))?;
+        let rounds = if curve.rounds == 1 { " (one round)" } else { "" };
+        writeln!(out, "\n| {}{rounds} | {} |\n|{rule}", curve.over, xs.join(" | "))?;
         writeln!(out, "| ms a step | {} |", times.join(" | "))?;
     }
     writeln!(out)

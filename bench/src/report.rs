@@ -107,8 +107,15 @@ pub struct Fault {
 pub struct Curve {
     /// What changes.
     pub over: String,
+    /// Rounds, of which each point is the median.
+    #[serde(default = "one")]
+    pub rounds: u32,
     /// Its values, and the milliseconds of a step.
     pub points: Vec<(f64, f64)>,
+}
+
+const fn one() -> u32 {
+    1
 }
 
 /// The middle one.
