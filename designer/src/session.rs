@@ -382,12 +382,12 @@ impl<'a> Session<'a> {
         Ok(vacated)
     }
 
-    /// At the start all that the model asks for, so that paths are drawn from the whole pool; later as
-    /// many as a lane needs.
+    /// At the start all that the model asks for, so that paths are drawn from all of its own relays; later as many as a
+    /// lane needs. Of a shared pool too: how large that is, is the platform's to say.
     fn relays_needed(&self) -> usize {
         let relays = self.spec.relays;
         let at_start = self.mailbox.ring.relays().next().is_none();
-        if at_start { relays.replicas as usize } else { relays.hops as usize }
+        if at_start && !relays.shared { relays.replicas as usize } else { relays.hops as usize }
     }
 
     fn other_profile(&self, misfits: Option<(usize, Profile)>) -> DesignerError {

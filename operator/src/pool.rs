@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::drive::drive;
 use crate::metrics::Metrics;
-use crate::plan::Wants;
+use crate::plan::{Stand, Wants};
 use crate::record::{Pin, WorkloadRef};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ pub async fn run(context: Arc<Context>, told: Arc<Notify>) {
         return;
     }
     let wants = wants(&context);
+    let mut said = None;
     loop {
         let pause = match drive(&context, &wants, None).await {
             Ok(driven) => {
@@ -28,6 +29,14 @@ pub async fn run(context: Arc<Context>, told: Arc<Notify>) {
                     Metrics::count(&context.metrics.lost, loss.text());
                 }
                 tracing::debug!(stand = ?driven.stand, "the shared relays");
+                let trouble = trouble(&driven.stand);
+                if let Some(trouble) = trouble.as_ref().filter(|t| said.as_ref() != Some(*t)) {
+                    tracing::warn!(
+                        trouble,
+                        "the shared relays run where a MixNNHost admits the operator's own namespace"
+                    );
+                }
+                said = trouble;
                 driven.wait
             }
             Err(error) => {
@@ -39,6 +48,16 @@ pub async fn run(context: Arc<Context>, told: Arc<Notify>) {
             Some(pause) => drop(tokio::time::timeout(pause, told.notified()).await),
             None => told.notified().await,
         }
+    }
+}
+
+/// Why there are too few of them. No model's status tells it.
+fn trouble(stand: &Stand) -> Option<String> {
+    match stand {
+        Stand::NoHosts(_, message) | Stand::Short(_, message) | Stand::Refused(_, message) => {
+            Some(message.clone())
+        }
+        _ => None,
     }
 }
 
