@@ -2,7 +2,7 @@
 # The whole on a real Kubernetes (make e2e): images, cluster, chart, a training in pods, the end of it all.
 #
 #   e2e/run.sh                          a cluster of three nodes on this machine; root, Debian 12, Go
-#   E2E_FULL=1 e2e/run.sh               with Cilium, which enforces NetworkPolicies (15 minutes to build, once), two models
+#   E2E_FULL=1 e2e/run.sh               with Cilium, which enforces NetworkPolicies (13 minutes of CPU to build, once), two models
 #                                       in one pool of relays, and Prometheus behind the dashboard
 #   E2E_CLUSTER=existing e2e/run.sh     the cluster of KUBECONFIG; E2E_VALUES names a file with the chart's images
 #

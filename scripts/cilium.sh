@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds Cilium, which enforces NetworkPolicies in the full end-to-end run, and prints the folder it is in.
 #
-#   scripts/cilium.sh           builds it (15 minutes on 2 cores that have nothing else to do, once)
+#   scripts/cilium.sh           builds it (13 minutes of CPU, once)
 #   scripts/cilium.sh --path    prints the folder, builds nothing; ends with 1 if it is not there
 #
 # The folder holds cilium-agent, cilium-cni, and of their module bpf/, which the agent compiles by clang on each node, and

@@ -1,14 +1,15 @@
 //! A real Prometheus that scrapes the operator and relays, and what the dashboard asks it.
 
-use crate::PLATFORM;
 use crate::forwarded::Forwarded;
 use crate::kube::{apply, field, kubectl, run, until};
 use crate::platform::namespace;
-use crate::report;
+use crate::{HOSTS, PLATFORM, report};
 use serde_json::{Value, json};
 
 /// The namespace whose pods may read figures.
 const READERS: &str = "observability";
+/// Names the pods that are scraped, in each of their namespaces.
+const SERVICE: &str = "figures";
 
 /// A Prometheus that runs.
 pub struct Figures(Forwarded);
@@ -17,15 +18,10 @@ pub struct Figures(Forwarded);
 pub fn collect() -> Figures {
     apply(&namespace(READERS, &json!({"team": "observability"})).to_string());
     let metadata = json!({"name": "prometheus", "namespace": READERS});
-    let rules =
-        json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}]);
-    let account = json!({"kind": "ServiceAccount", "name": "prometheus", "namespace": READERS});
-    let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "prometheus"});
+    for (namespace, labels, port) in scraped() {
+        apply(&service(namespace, &labels, port).to_string());
+    }
     for object in [
-        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}),
-        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "prometheus"}, "rules": rules}),
-        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "prometheus"},
-            "roleRef": role, "subjects": [account]}),
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"prometheus.yml": config().to_string()}}),
         pod(&metadata),
     ] {
@@ -35,15 +31,27 @@ pub fn collect() -> Figures {
     Figures(Forwarded::to(READERS, "pod/prometheus", 9090))
 }
 
-/// As the chart's ServiceMonitor and PodMonitor say it to an operator of Prometheus.
+/// What the chart's ServiceMonitor and PodMonitor select: namespaces, labels of pods, port.
+fn scraped() -> Vec<(&'static str, Value, u16)> {
+    let relays = HOSTS.iter().map(|host| (*host, json!({"mixnn.dev/pod": "relay"}), 9090));
+    let operator = (PLATFORM, json!({"app.kubernetes.io/name": "mixnn-operator"}), 8080);
+    relays.chain([operator]).collect()
+}
+
+/// Debian's Prometheus asks no API server: it finds pods by the names that a Service without an address gives them.
+fn service(namespace: &str, labels: &Value, port: u16) -> Value {
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": SERVICE, "namespace": namespace},
+        "spec": {"clusterIP": "None", "selector": labels, "ports": [{"port": port}], "publishNotReadyAddresses": true}})
+}
+
 fn config() -> Value {
-    let metrics = json!([{"source_labels": ["__meta_kubernetes_pod_container_port_name"], "regex": "metrics", "action": "keep"}]);
-    json!({"global": {"scrape_interval": "2s"}, "scrape_configs": [
-        {"job_name": "operator", "relabel_configs": metrics,
-            "kubernetes_sd_configs": [{"role": "pod", "namespaces": {"names": [PLATFORM]}}]},
-        {"job_name": "relays", "relabel_configs": metrics,
-            "kubernetes_sd_configs": [{"role": "pod", "selectors": [{"role": "pod", "label": "mixnn.dev/pod=relay"}]}]},
-    ]})
+    let job = |(namespace, _, port): (&str, Value, u16)| {
+        let names = [format!("{SERVICE}.{namespace}.svc.cluster.local")];
+        json!({"job_name": namespace,
+            "dns_sd_configs": [{"names": names, "type": "A", "port": port, "refresh_interval": "2s"}]})
+    };
+    let jobs: Vec<Value> = scraped().into_iter().map(job).collect();
+    json!({"global": {"scrape_interval": "2s"}, "scrape_configs": jobs})
 }
 
 fn pod(metadata: &Value) -> Value {
@@ -54,7 +62,7 @@ fn pod(metadata: &Value) -> Value {
         "volumeMounts": [{"name": "config", "mountPath": "/etc/prometheus"}, {"name": "data", "mountPath": "/data"}],
         "securityContext": security});
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {
-        "serviceAccountName": "prometheus", "containers": [container],
+        "automountServiceAccountToken": false, "containers": [container],
         "securityContext": {"runAsNonRoot": true, "runAsUser": 65534, "fsGroup": 65534, "seccompProfile": {"type": "RuntimeDefault"}},
         "volumes": [{"name": "config", "configMap": {"name": "prometheus"}}, {"name": "data", "emptyDir": {}}]}})
 }
@@ -75,7 +83,9 @@ impl Figures {
         drop(self);
         // A drain would not touch a pod that nothing brings back.
         kubectl(&["delete", "namespace", READERS, "--timeout=120s"]);
-        kubectl(&["delete", "clusterrole,clusterrolebinding", "prometheus"]);
+        for (namespace, ..) in scraped() {
+            kubectl(&["delete", "service", SERVICE, "-n", namespace]);
+        }
     }
 
     fn answers(&self, query: &str) -> bool {

@@ -129,7 +129,7 @@ impl Town {
     }
 }
 
-/// A pod that does nothing, with a relay's label.
+/// A pod that does nothing, with a relay's label: it is put on afterwards, since none is made with it where no MixNNHost is.
 fn stranger() -> Place {
     let mut namespace = namespace(STRANGERS, &json!({}));
     namespace["metadata"]["labels"] = json!({});
@@ -137,11 +137,12 @@ fn stranger() -> Place {
     let container =
         json!({"name": "pause", "image": "localhost/pause:1", "imagePullPolicy": "Never"});
     let pod = json!({"apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "stranger", "namespace": STRANGERS, "labels": {"mixnn.dev/pod": "relay"}},
+        "metadata": {"name": "stranger", "namespace": STRANGERS},
         "spec": {"containers": [container], "terminationGracePeriodSeconds": 0}});
     until("an account for the stranger", || {
         crate::kube::try_run("kubectl", &["apply", "-f", "-"], &pod.to_string()).ok()
     });
+    kubectl(&["-n", STRANGERS, "label", "pod", "stranger", "mixnn.dev/pod=relay"]);
     until("the stranger to run", || {
         let pod = get(&["pod", "stranger", "-n", STRANGERS]);
         (field(&pod, "/status/phase") == "Running").then(|| Place::of(&pod))
