@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::cluster::args::{CheckArgs, EventsArgs, LogsArgs, StatusArgs};
+use crate::cluster::args::{CheckArgs, EventsArgs, LogsArgs, StatusArgs, Where};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mixnn_place::Place;
 use mixnn_serving::FrontArgs;
@@ -59,7 +59,7 @@ pub enum Command {
     Compare(CompareArgs),
     /// Show a run in a browser: curves, who sees what, faults, privacy, checkpoints
     Page(PageArgs),
-    /// Write a model's file as far as a safetensors file tells it, and say what it does not
+    /// Write a model's file from a program of torch.export, or as far as a safetensors file tells it
     Convert(ConvertArgs),
     /// Check models' files: everything that is wrong, with line and column
     Validate(ValidateArgs),
@@ -79,7 +79,7 @@ pub enum Command {
     Check(CheckArgs),
     /// On a cluster: events of a model
     Events(EventsArgs),
-    /// On a cluster: what a model's designer says
+    /// What a model's designer says, or one of its layers; of a run on this machine, too
     Logs(LogsArgs),
     /// Print completions for a shell
     #[command(
@@ -132,6 +132,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub tensorboard: Option<PathBuf>,
     #[command(flatten)]
+    pub mlflow: MlflowArgs,
+    #[command(flatten)]
     pub times: TimesArgs,
     /// Seconds without a word from any layer before a step is taken back
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
@@ -164,6 +166,17 @@ pub struct RunArgs {
     /// Go on from a checkpoint of another numeric profile: the bits will differ from an undisturbed run
     #[arg(long)]
     pub accept_profile: bool,
+}
+
+/// Whether curves go to an MLflow server.
+#[derive(Args)]
+pub struct MlflowArgs {
+    /// Send curves to this MLflow tracking server (who may write there: MLFLOW_TRACKING_TOKEN, _USERNAME, _PASSWORD)
+    #[arg(long, value_name = "URL")]
+    pub mlflow: Option<String>,
+    /// The experiment there, made if it does not exist
+    #[arg(long, value_name = "NAME", requires = "mlflow", default_value = "mixnn")]
+    pub mlflow_experiment: String,
 }
 
 /// Whether it is told where the time of steps goes.
@@ -245,11 +258,12 @@ pub struct ImportArgs {
 }
 
 #[derive(Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   mixnn export run/lenet5-1 --out lenet5.safetensors
+  mixnn export lenet5 -n vision --out lenet5.safetensors     from a cluster, through a forwarded port
   python3 -c \"from safetensors.torch import load_file; model.load_state_dict(load_file('lenet5.safetensors'))\"")]
 pub struct ExportArgs {
-    /// Folder of the run
+    /// Folder of the run, or the MixNNModel on a cluster
     pub run: PathBuf,
     /// Where to write the weights: a file, or s3://, gs:// or az:// with bucket and name
     #[arg(long, value_name = "FILE")]
@@ -266,6 +280,8 @@ pub struct ExportArgs {
     /// File of the owner's secret, if not in the run's folder
     #[arg(long, value_name = "FILE")]
     pub owner_secret: Option<PathBuf>,
+    #[command(flatten)]
+    pub place: Where,
 }
 
 #[derive(Args)]
@@ -290,27 +306,44 @@ pub struct CompareArgs {
 }
 
 #[derive(Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   mixnn page run/lenet5-1
+  mixnn page lenet5 -n vision           of a model on a cluster, through a forwarded port
+  mixnn page run/lenet5-1 --serving http://127.0.0.1:8000 -f examples/lenet5.yaml     with a box to try pictures
 
 While a run is made, mixnn run --page 127.0.0.1:8765 shows the same.")]
 pub struct PageArgs {
-    /// Folder of the run
+    /// Folder of the run, or the MixNNModel on a cluster
     pub run: PathBuf,
     /// Where to show it; port 0: a free one
     #[arg(long, default_value = "127.0.0.1:8765", value_name = "ADDRESS")]
     pub address: SocketAddr,
+    /// Where the model is served: pictures can be tried on it then
+    #[arg(long, value_name = "URL", requires = "file")]
+    pub serving: Option<String>,
+    /// The MixNNModel: it says how pixels become numbers
+    #[arg(short, long, value_name = "FILE", requires = "serving")]
+    pub file: Option<PathBuf>,
+    #[command(flatten)]
+    pub trust: TrustArgs,
+    #[command(flatten)]
+    pub place: Where,
 }
 
 #[derive(Args)]
-#[command(after_help = "Example:\n  mixnn convert resnet.safetensors --out resnet.yaml
+#[command(after_help = "Examples:
+  mixnn convert lenet.pt2 --out lenet.yaml --weights lenet.safetensors
+  mixnn convert resnet.safetensors --out resnet.yaml
 
-A file of weights says nothing of activations, pooling, strides or the order of layers: the result is to
-be filled in by a person. Of a program saved by torch.export, convert its weights:
-  safetensors.torch.save_file(torch.export.load('p.pt2').state_dict, 'p.safetensors')")]
+A program that torch.export.save wrote says what is computed; what has no counterpart here is told, and left out. A
+file of weights says nothing of activations, pooling, strides or the order of layers: the result is to be filled in
+by a person.")]
 pub struct ConvertArgs {
-    /// The safetensors file
+    /// What torch.export.save wrote (.pt2), or a safetensors file
     pub file: PathBuf,
+    /// Of a program: write its weights here, as a safetensors file under the model's names
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
     /// File to write [default: standard output]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -338,22 +371,36 @@ pub struct PredictArgs {
     /// Where the model is served
     #[arg(long, default_value = "http://127.0.0.1:8000", value_name = "URL")]
     pub url: String,
+    #[command(flatten)]
+    pub trust: TrustArgs,
+    /// Which samples; they go through the same transforms as in training
+    #[command(flatten)]
+    pub samples: PreviewArgs,
+}
+
+/// Whom to trust, and what to show, where a model is served.
+#[derive(Args, Clone, Default)]
+pub struct TrustArgs {
     /// The CA that the server's certificate is from, in PEM, if the system does not know it
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
     /// File of the bearer token to show
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Which samples; they go through the same transforms as in training
-    #[command(flatten)]
-    pub samples: PreviewArgs,
 }
 
 #[derive(Subcommand)]
 pub enum CheckpointsCommand {
     /// List checkpoints, oldest first
-    #[command(after_help = "Example:\n  mixnn checkpoints ls run/lenet5-1 -o json")]
-    Ls(VaultArgs),
+    #[command(after_help = "Examples:
+  mixnn checkpoints ls run/lenet5-1 -o json
+  mixnn checkpoints ls lenet5 -n vision     of a model on a cluster, through a forwarded port")]
+    Ls {
+        #[command(flatten)]
+        vault: VaultArgs,
+        #[command(flatten)]
+        place: Where,
+    },
     /// Check that every checkpoint opens and every shard is the one that was written
     Verify(VaultArgs),
     /// Remove all but the newest checkpoints
@@ -370,7 +417,7 @@ pub enum CheckpointsCommand {
 /// Where checkpoints are.
 #[derive(Args)]
 pub struct VaultArgs {
-    /// Folder of the run
+    /// Folder of the run; to list them, the MixNNModel on a cluster
     pub run: PathBuf,
     /// Where they are kept, if not in the run's folder
     #[arg(long, value_name = "STORE")]

@@ -1,9 +1,10 @@
 //! `mixnn checkpoints`: look at a run's checkpoints, check them, remove old ones.
 
 use crate::args::{CheckpointsCommand, Format, VaultArgs};
-use crate::output;
+use crate::{cluster, output};
 use anyhow::bail;
 use comfy_table::{Table, presets};
+use mixnn_page::Checkpoint;
 use mixnn_place::Place;
 use mixnn_vault::{Listed, Vault, VaultError, load_or_make, open_store};
 use serde_json::{Value, json};
@@ -12,7 +13,14 @@ use std::process::ExitCode;
 /// Runs one of the commands.
 pub async fn checkpoints(command: CheckpointsCommand) -> anyhow::Result<ExitCode> {
     match command {
-        CheckpointsCommand::Ls(args) => list(&args).await,
+        CheckpointsCommand::Ls { vault, place } => match place.model(&vault.run) {
+            Some(model) => {
+                let listed = cluster::checkpoints(&place, model).await?;
+                print(vault.output, &listed.iter().map(shown).collect::<Vec<_>>());
+                Ok(ExitCode::SUCCESS)
+            }
+            None => list(&vault).await,
+        },
         CheckpointsCommand::Verify(args) => verify(&args).await,
         CheckpointsCommand::Prune { vault, keep } => prune(&vault, keep).await,
     }
@@ -35,6 +43,14 @@ fn row(listed: &Listed) -> Value {
             "layers": m.layers.len(), "bytes": m.layers.iter().map(|l| l.bytes).sum::<u64>(),
         }),
         Err(error) => json!({"number": listed.number, "error": error.to_string()}),
+    }
+}
+
+/// One of a cluster, as those of a folder are shown.
+fn shown(checkpoint: &Checkpoint) -> Value {
+    match &checkpoint.error {
+        None => json!(checkpoint),
+        Some(error) => json!({"number": checkpoint.number, "error": error}),
     }
 }
 

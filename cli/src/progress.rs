@@ -50,7 +50,7 @@ impl Progress {
             }
             Event::Fault(fault) => self.say(&format!("{}: {}", self.title, fault.message)),
             Event::Recovered(recovered) => self.say(&self.recovered(recovered)),
-            Event::Checkpointed(_) | Event::Ring(_) | Event::Times(_) => {}
+            Event::Checkpointed(_) | Event::Ring(_) | Event::Times(_) | Event::Said(_) => {}
             Event::CheckpointFailed(failed) => self.bar.suspend(|| {
                 output::warning(format!(
                     "no checkpoint after step {}: {}; training goes on",

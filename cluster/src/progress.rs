@@ -194,6 +194,7 @@ impl Progress {
             Event::Reading(_)
             | Event::Ring(_)
             | Event::Times(_)
+            | Event::Said(_)
             | Event::Serving(_)
             | Event::ServingEnded(_)
             | Event::Done(_) => {

@@ -15,9 +15,9 @@ pub use file::{FileError, parse_file, parse_layers, parse_str};
 pub use kube::CustomResourceExt;
 pub use mixnnhost::{AllowedOwners, HostedRole, MixNNHost, MixNNHostSpec, PullSecret};
 pub use mixnnmodel::{
-    CheckpointStore, CheckpointsSpec, CoverRate, CoverTraffic, DesignerSpec, LayersFrom,
-    MixNNModel, MixNNModelSpec, PlacementSpec, PodClass, PodResources, RelaysSpec, SealedLayers,
-    SuiteName,
+    CheckpointStore, CheckpointsSpec, CoverRate, CoverTraffic, DESIGNER_PAGE_PORT, DesignerSpec,
+    LayersFrom, MixNNModel, MixNNModelSpec, MlflowSpec, PlacementSpec, PodClass, PodResources,
+    RelaysSpec, SealedLayers, SuiteName,
 };
 pub use serving::{
     Authentication, BatchingSpec, ServingClients, ServingLimits, ServingSpec, ServingTls,

@@ -5,7 +5,9 @@ use crate::serving::ServingSpec;
 use crate::status::MixNNModelStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
-use mixnn_model::{LayerSpec, ObjectStoreSource, STANDARD_CLASS, TrainingSpec, VolumeSource};
+use mixnn_model::{
+    LayerSpec, ObjectStoreSource, STANDARD_CLASS, SecretRef, TrainingSpec, VolumeSource,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -172,7 +174,40 @@ pub struct DesignerSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub service_account_annotations: BTreeMap<String, String>,
+    /// Let layers tell where their time of each step goes, for the owner's page (`kubectl mixnn page`). Their hosts
+    /// learn that somebody asks, and nothing else.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub timings: bool,
+    /// Send curves to an MLflow tracking server: loss, accuracy, learning rate, times of steps, of the whole model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mlflow: Option<MlflowSpec>,
 }
+
+/// An MLflow tracking server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MlflowSpec {
+    /// Where it is. Keep it in the model's own namespace, or where only its owner looks: what it is told is the
+    /// owner's.
+    #[schemars(length(min = 8, max = 512))]
+    #[x_kube(validation = Rule::new("self.matches('^https?://[^ ]+$')").message("mlflow.url must begin with http:// or https://"))]
+    pub url: String,
+    /// The experiment, made if it is not there.
+    #[serde(default = "experiment")]
+    #[schemars(length(min = 1, max = 250))]
+    pub experiment: String,
+    /// A Secret of the model's namespace with MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and
+    /// MLFLOW_TRACKING_PASSWORD, if the server asks for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretRef>,
+}
+
+fn experiment() -> String {
+    "mixnn".into()
+}
+
+/// Port of the owner's page on the loopback of the designer's pod.
+pub const DESIGNER_PAGE_PORT: u16 = 8765;
 
 /// Where the pods may run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,10 +1,11 @@
 //! The command line.
 
 use clap::{Args, Subcommand};
-use mixnn_designer::{ExportArgs, ImportArgs, ServeArgs, ServeReferenceArgs};
+use mixnn_designer::{
+    ExportArgs, ImportArgs, KeepArgs, MlflowArgs, PageArgs, ServeArgs, ServeReferenceArgs,
+};
 use mixnn_node::NodeArgs;
 use mixnn_place::Place;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// What to do.
@@ -20,6 +21,8 @@ pub(crate) enum Command {
     Import(Box<ImportArgs>),
     /// Write the weights of a checkpoint as one safetensors file.
     Export(Box<ExportArgs>),
+    /// Show checkpoints, and nothing else, on a page until told to end: for kubectl mixnn, where no training runs.
+    Keep(KeepArgs),
     /// Train the same in this one process.
     Reference {
         #[command(flatten)]
@@ -81,19 +84,13 @@ pub(crate) struct ModelArgs {
     /// Where to write the trained weights (safetensors): a file, or s3://, gs:// or az:// with bucket and name.
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: Option<Place>,
-    /// File in which events are kept with their times, one JSON object a line; gone on with if it is
-    /// there.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) record: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
+    #[command(flatten)]
+    pub(crate) mlflow: MlflowArgs,
     /// Folder in which curves for TensorBoard are written.
     #[arg(long, value_name = "DIR")]
     pub(crate) tensorboard: Option<PathBuf>,
-    /// Show the record at this address in a browser
-    #[arg(long, value_name = "ADDRESS", requires_all = ["record", "page_tokens"])]
-    pub(crate) page: Option<SocketAddr>,
-    /// File of the tokens that the page asks for: lines of NAME TOKEN
-    #[arg(long, value_name = "FILE", requires = "page")]
-    pub(crate) page_tokens: Option<PathBuf>,
 }
 
 /// Checkpoints.

@@ -1,7 +1,7 @@
 //! Weights into a vault, and out of it.
 
 use crate::checkpoints::blank_manifest;
-use crate::prepare::{Blueprint, Sources, blueprint};
+use crate::prepare::{Blueprint, BlueprintArgs};
 use crate::serve::{read_states, weights_of};
 use crate::{DesignerError, secret, weights};
 use clap::Args;
@@ -17,18 +17,8 @@ use std::path::PathBuf;
 /// What `mixnn-designer import` takes.
 #[derive(Args)]
 pub struct ImportArgs {
-    /// The MixNNModel.
-    #[arg(short, long, value_name = "FILE")]
-    file: PathBuf,
-    /// In sealed mode (`spec.layersFrom`): the file with the layers, a list as `spec.layers`.
-    #[arg(long, value_name = "FILE")]
-    layers: Option<PathBuf>,
-    /// Place of the data's files, where the model does not say the shape of a sample.
-    #[arg(long, value_name = "PLACE")]
-    data: Option<Place>,
-    /// File of the owner's secret, made if it does not exist.
-    #[arg(long, value_name = "FILE")]
-    owner_secret: PathBuf,
+    #[command(flatten)]
+    model: BlueprintArgs,
     /// The weights (safetensors) under PyTorch's names: every tensor of the model, and no other.
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
@@ -79,10 +69,7 @@ pub struct ExportArgs {
 /// The file is not this model's (by tensor), or there is a checkpoint already.
 pub fn import(args: &ImportArgs) -> Result<(), DesignerError> {
     let rename = Rename::parse(&args.rename).map_err(DesignerError::Weights)?;
-    let sources =
-        Sources { file: &args.file, layers: args.layers.as_deref(), data: args.data.as_ref() };
-    let owner = secret::load_or_make(&args.owner_secret)?;
-    let Blueprint { model, owner, .. } = blueprint(sources, owner)?;
+    let Blueprint { model, owner, .. } = args.model.blueprint()?;
     let states = read_states(&model, &args.weights, &rename, 0)?;
     let runtime = runtime()?;
     let vault = Vault::new(open_store(&args.checkpoints)?, load_or_make(&args.checkpoint_key)?);

@@ -14,6 +14,7 @@
 
 mod checkpoints;
 mod cover;
+mod curves;
 mod deal;
 mod emit;
 mod error;
@@ -24,10 +25,14 @@ mod judge;
 mod keeper;
 mod known;
 mod leases;
+mod logs;
 mod lookout;
 mod mailbox;
+mod mlflow;
+mod page;
 mod pool;
 mod prepare;
+mod questions;
 mod record;
 mod reference;
 mod ring;
@@ -48,7 +53,10 @@ pub use checkpoints::CheckpointSpec;
 pub use emit::Emitter;
 pub use error::DesignerError;
 pub use import::{ExportArgs, ImportArgs, export, import};
+pub use mlflow::{Mlflow, MlflowArgs, MlflowRun};
+pub use page::{Beside, KeepArgs, PageArgs, keep};
 pub use prepare::{Prepared, Sources, prepare};
+pub use questions::{Asking, Questions};
 pub use reference::run as run_reference;
 pub use secret::{load_or_make as load_or_make_secret, parse as parse_secret};
 pub use serve::{

@@ -5,6 +5,7 @@ use crate::deal::Deal;
 use crate::fault::{Fault, Interrupt};
 use crate::gathering::Gathering;
 use crate::known::{Known, Readiness};
+use crate::logs::Logs;
 use crate::pool::Pool;
 use crate::ring::{End, Lane, Ring};
 use crate::timeline::Timeline;
@@ -48,6 +49,8 @@ pub(crate) struct Mailbox<'a> {
     pub(crate) gathering: Option<Gathering>,
     /// Where the time of steps goes, if that is to be known.
     pub(crate) timeline: Option<Timeline>,
+    /// What layers have written into their logs.
+    pub(crate) logs: Logs,
 }
 
 impl<'a> Mailbox<'a> {
@@ -75,6 +78,7 @@ impl<'a> Mailbox<'a> {
             unreachable: HashMap::new(),
             gathering: None,
             timeline: None,
+            logs: Logs::new(layers.len()),
         }
     }
 
@@ -425,6 +429,11 @@ impl<'a> Mailbox<'a> {
             // It is said again and again until a command comes: if that were progress, a command that
             // got lost would not be sent again.
             Report::Hello => return Ok(!std::mem::replace(&mut known.hello, true)),
+            // Not progress: a layer that only talks does not work.
+            Report::Log(journal) => {
+                self.logs.take(layer, journal, Instant::now());
+                return Ok(false);
+            }
             Report::Ready => known.readiness = Readiness::Ready,
             Report::Digest(digest) => known.digest = Some(digest),
             Report::Took(part) => known.took = known.took.max(part + 1),

@@ -9,15 +9,18 @@ use clap::Parser;
 use mixnn_cluster::{Cluster, Reporter};
 use mixnn_crds::MixNNModel;
 use mixnn_designer::{
-    After, DesignerError, Emitter, Prepared, Sources, TensorBoard, Training, export, import,
-    load_or_make_secret, prepare, run_reference, run_serving, run_serving_reference, run_training,
+    After, Beside, DesignerError, Emitter, Prepared, Questions, Sources, TensorBoard, Training,
+    export, import, keep, load_or_make_secret, prepare, run_reference, run_serving,
+    run_serving_reference, run_training,
 };
 use mixnn_events::{Event, Failed, Outcome, Reading, Record};
 use mixnn_nn::OwnerSecret;
 use mixnn_node::LogFormat;
+use mixnn_page::Booth;
 use pod::Wishes;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Between two lines of progress while data are read.
@@ -103,11 +106,16 @@ fn run(command: &Command, emit: &mut Emitter<std::io::Stdout>) -> Result<End, De
             alone(args.die_with_parent)?;
             export(args).map(|()| End::Served)
         }
+        Command::Keep(args) => {
+            alone(false)?;
+            keep(args).map(|()| End::Served)
+        }
         Command::Reference { model, initial, die_with_parent } => {
             alone(*die_with_parent)?;
             let parsed = mixnn_crds::parse_file(&model.file)?;
-            model.watch(&parsed, emit)?;
+            model.watch(&name(&parsed), emit)?;
             let owner = load_or_make_secret(&model.owner_secret)?;
+            model.page.show(&name(&parsed), &owner, Beside::default())?;
             let prepared = model.prepare(parsed, owner, emit)?;
             let weights = model.weights.as_ref();
             run_reference(&prepared, initial.as_deref(), weights, emit).map(End::Done)
@@ -119,7 +127,7 @@ fn train(args: &TrainArgs, emit: &mut Emitter<std::io::Stdout>) -> Result<Outcom
     let started = mixnn_node::start(&args.node)?;
     mixnn_node::end_when_told().map_err(|e| DesignerError::Stopped(e.to_string()))?;
     let model = mixnn_crds::parse_file(&args.model.file)?;
-    args.model.watch(&model, emit)?;
+    args.model.watch(&name(&model), emit)?;
     if let Some(credentials) = &args.cluster {
         let weights = args.model.weights.as_ref().map(ToString::to_string);
         let reporter = Reporter::start(Cluster::connect(credentials, model.clone())?, weights)?;
@@ -128,7 +136,15 @@ fn train(args: &TrainArgs, emit: &mut Emitter<std::io::Stdout>) -> Result<Outcom
     let wishes = Wishes::of(args, &model)?;
     let profile = mixnn_nn::profile::pin()?;
     let (owner, checkpoints) = keys::load(args, &model)?;
+    let run = name(&model);
     let prepared = args.model.prepare(model, owner, emit)?;
+    let (asking, questions) = Questions::new(&run, &prepared);
+    let (dataset, classes) =
+        (&prepared.model.training().dataset, prepared.data.class_names.clone());
+    let booth = Booth::of(dataset, prepared.model.labels(), classes, Arc::new(asking));
+    let oracle = booth.map(|booth| Arc::new(booth) as _);
+    let beside = Beside { oracle, checkpoints: checkpoints.clone() };
+    args.model.page.show(&run, &prepared.owner, beside)?;
     let training = Training {
         prepared: &prepared,
         args: &args.node,
@@ -139,34 +155,33 @@ fn train(args: &TrainArgs, emit: &mut Emitter<std::io::Stdout>) -> Result<Outcom
         snapshot_every: args.checkpoint_every,
         timed: args.timings,
         checkpoints,
+        questions: Some(questions),
         stay: &|| wishes.serves(),
     };
     let outcome = run_training(&training, started, emit)?;
     if wishes.stays() { Err(pod::serve(args)) } else { Ok(outcome) }
 }
 
+fn name(model: &MixNNModel) -> String {
+    model.metadata.name.clone().unwrap_or_else(|| "model".into())
+}
+
 impl ModelArgs {
-    /// Keeps events, and shows them, as far as that is wanted.
-    fn watch(
-        &self,
-        model: &MixNNModel,
-        emit: &mut Emitter<std::io::Stdout>,
-    ) -> Result<(), DesignerError> {
+    /// Keeps events as far as that is wanted.
+    fn watch(&self, run: &str, emit: &mut Emitter<std::io::Stdout>) -> Result<(), DesignerError> {
         let failed = |path: &Path, source| DesignerError::Write { path: path.to_owned(), source };
-        if let Some(path) = &self.record {
+        if let Some(path) = &self.page.record {
             emit.record(Record::open(path).map_err(|e| failed(path, e))?);
         }
         if let Some(folder) = &self.tensorboard {
             let mut board = TensorBoard::create(folder).map_err(|e| failed(folder, e))?;
             emit.observe(move |event| board.tell(event));
         }
-        if let (Some(address), Some(record), Some(tokens)) =
-            (self.page, &self.record, &self.page_tokens)
+        let mlflow = self.mlflow.start(run);
+        if let Some(mut mlflow) =
+            mlflow.map_err(|e| DesignerError::Stopped(format!("MLflow: {e}")))?
         {
-            let name = model.metadata.name.as_deref().unwrap_or("model");
-            let at = mixnn_page::start(address, name, record, tokens)
-                .map_err(|e| DesignerError::Stopped(format!("the page at {address}: {e}")))?;
-            tracing::info!("the page is at http://{at}/");
+            emit.observe(move |event| mlflow.tell(event));
         }
         Ok(())
     }

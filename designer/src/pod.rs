@@ -65,6 +65,8 @@ fn arguments(args: &TrainArgs) -> Vec<OsString> {
         ("--checkpoints", args.checkpoints.checkpoints.as_ref().map(mixnn_place::Place::to_flag)),
         ("--checkpoint-key", Some(file(&args.checkpoints.checkpoint_key))),
         ("--cluster", args.cluster.as_deref().map(file)),
+        ("--record", args.model.page.record.as_deref().map(file)),
+        ("--page", args.model.page.page.map(|page| page.to_string().into())),
     ];
     let flags = given.into_iter().filter_map(|(flag, value)| Some([flag.into(), value?]));
     std::iter::once("serve".into()).chain(flags.flatten()).collect()

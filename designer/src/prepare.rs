@@ -1,6 +1,7 @@
 //! What both the distributed run and the reference begin with.
 
-use crate::DesignerError;
+use crate::{DesignerError, secret};
+use clap::Args;
 use mixnn_crds::{MixNNModelSpec, RelaysSpec};
 use mixnn_data::{
     Batch, Batches, Data, DataError, Epoch, Pass, Place, Progress, Values, micro_batches,
@@ -9,7 +10,7 @@ use mixnn_events::{Mode, Plan};
 use mixnn_model::{Labels, Model};
 use mixnn_nn::{MicroBatch, NnError, Numbers, OwnerSecret, batch_tensor};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A checked model with its data and its owner's secret.
 pub struct Prepared {
@@ -36,6 +37,31 @@ pub struct Sources<'a> {
     pub data: Option<&'a Place>,
 }
 
+/// What serving a model, or bringing weights into it, begins with.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BlueprintArgs {
+    /// The MixNNModel.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// In sealed mode (`spec.layersFrom`): the file with the layers, a list as `spec.layers`.
+    #[arg(long, value_name = "FILE")]
+    layers: Option<PathBuf>,
+    /// Place of the data's files, where the model does not say the shape of a sample.
+    #[arg(long, value_name = "PLACE")]
+    data: Option<Place>,
+    /// File of the owner's secret, made if it does not exist.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) owner_secret: PathBuf,
+}
+
+impl BlueprintArgs {
+    pub(crate) fn blueprint(&self) -> Result<Blueprint, DesignerError> {
+        let sources =
+            Sources { file: &self.file, layers: self.layers.as_deref(), data: self.data.as_ref() };
+        blueprint(sources, secret::load_or_make(&self.owner_secret)?)
+    }
+}
+
 /// A checked model without its data: what serving it begins with.
 pub(crate) struct Blueprint {
     /// The model's name.
@@ -48,10 +74,7 @@ pub(crate) struct Blueprint {
 }
 
 /// Reads and checks a model. Its data are opened only if the file does not say what a sample is.
-pub(crate) fn blueprint(
-    sources: Sources<'_>,
-    owner: OwnerSecret,
-) -> Result<Blueprint, DesignerError> {
+fn blueprint(sources: Sources<'_>, owner: OwnerSecret) -> Result<Blueprint, DesignerError> {
     let parsed = mixnn_crds::parse_file(sources.file)?;
     let mut spec = parsed.spec;
     unseal(&mut spec, sources.layers)?;

@@ -47,6 +47,7 @@ pub fn run<W: Write>(
                 samples: batch.len as u32,
                 milliseconds: watch.lap(),
                 learning_rate: prepared.learning_rate(number),
+                gradient_norm: None,
                 spent: None,
             }));
             if judge.is_due(number) {

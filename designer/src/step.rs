@@ -23,6 +23,8 @@ pub(crate) struct Flight {
     /// Micro-batches whose loss is known.
     done: u32,
     report: StepReport,
+    /// The norm of all gradients, where they are clipped by it.
+    pub(crate) gradient_norm: Option<f64>,
     /// Where this process's time goes.
     pub(crate) spent: Spent,
 }
@@ -50,6 +52,7 @@ impl Stepper<'_, '_, '_> {
             launched: 0,
             done: 0,
             report: StepReport::default(),
+            gradient_norm: None,
             spent: Spent::default(),
         };
         self.launch(&mut flight)?;
@@ -138,7 +141,7 @@ impl Stepper<'_, '_, '_> {
     }
 
     /// Waits until every layer has applied the step.
-    pub(crate) fn commit(&mut self, flight: &Flight) -> Result<(), Interrupt> {
+    pub(crate) fn commit(&mut self, flight: &mut Flight) -> Result<(), Interrupt> {
         let number = flight.number;
         self.clip(flight)?;
         let all = |mailbox: &mut Mailbox<'_>| {
@@ -154,7 +157,7 @@ impl Stepper<'_, '_, '_> {
 
     /// Where gradients are clipped: gathers their norms, in model order, and tells every layer by what
     /// to scale.
-    fn clip(&mut self, flight: &Flight) -> Result<(), Interrupt> {
+    fn clip(&mut self, flight: &mut Flight) -> Result<(), Interrupt> {
         let Some(max_norm) = self.prepared.model.training().clip_norm else { return Ok(()) };
         let number = flight.number;
         let all = |mailbox: &mut Mailbox<'_>| {
@@ -167,6 +170,8 @@ impl Stepper<'_, '_, '_> {
         };
         let norms: Option<Vec<f32>> = self.mailbox.wait(self.stall, all)?;
         let norms = norms.ok_or_else(|| self.stalled("the gradients' norms of", flight))?;
+        let squares = norms.iter().map(|norm| f64::from(*norm).powi(2));
+        flight.gradient_norm = Some(squares.sum::<f64>().sqrt());
         let factor = clip_factor(&norms, max_norm)?;
         self.mailbox.command_all(&Command::Apply(factor.to_bits()), number)?;
         Ok(())

@@ -3,8 +3,9 @@
 //! Each designer of a run begins a file of its own. Before the first step in it, and where steps are made
 //! again after a fault, it says `START`, upon which TensorBoard forgets what it read of that step and later ones.
 
+use crate::curves::{of_step, of_test};
 use crc_fast::{CrcAlgorithm::Crc32Iscsi, checksum};
-use mixnn_events::{Event, Spent, Step, Tested};
+use mixnn_events::{Event, Step};
 use prost::Message;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Result, Write};
@@ -49,7 +50,7 @@ impl TensorBoard {
     pub fn tell(&mut self, event: &Event) {
         let written = match event {
             Event::Step(step) => self.step(step),
-            Event::Tested(tested) => self.put(tests(tested)),
+            Event::Tested(tested) => self.put(of_test(tested)),
             Event::Recovered(_) => {
                 self.restarts = true;
                 Ok(())
@@ -69,7 +70,7 @@ impl TensorBoard {
             let status = proto::SessionLog { status: proto::START };
             self.write(proto::What::SessionLog(status))?;
         }
-        self.put(curves(step))
+        self.put(of_step(step))
     }
 
     fn put(&mut self, values: Vec<(&'static str, f64)>) -> Result<()> {
@@ -87,30 +88,6 @@ impl TensorBoard {
         // At once, so that a reader finds whole records.
         file.write_all(&framed(&event))
     }
-}
-
-fn curves(step: &Step) -> Vec<(&'static str, f64)> {
-    let mut out = vec![
-        ("train/loss", step.loss),
-        ("train/learning_rate", step.learning_rate),
-        ("time/step_ms", step.milliseconds),
-    ];
-    if step.answers > 0 {
-        out.push(("train/accuracy", step.correct as f64 / step.answers as f64));
-    }
-    if let Some(Spent { outputs, loss, inputs, commit }) = step.spent {
-        out.extend([("time/outputs_ms", outputs), ("time/loss_ms", loss)]);
-        out.extend([("time/inputs_ms", inputs), ("time/commit_ms", commit)]);
-    }
-    out
-}
-
-fn tests(tested: &Tested) -> Vec<(&'static str, f64)> {
-    let mut out = vec![("test/loss", tested.loss)];
-    out.extend(tested.accuracy().map(|share| ("test/accuracy", share)));
-    out.extend(tested.top5_accuracy().map(|share| ("test/top5", share)));
-    out.extend(tested.perplexity.map(|perplexity| ("test/perplexity", perplexity)));
-    out
 }
 
 /// Seconds since 1970.

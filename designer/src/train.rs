@@ -9,7 +9,7 @@ use crate::step::{Flight, Stepper, since};
 use crate::timeline::Timeline;
 use crate::view::view;
 use crate::watch::{StepWatch, TestSum};
-use crate::{CheckpointSpec, DesignerError, Emitter, Prepared, weights};
+use crate::{CheckpointSpec, DesignerError, Emitter, Prepared, Questions, weights};
 use mixnn_data::Batches;
 use mixnn_events::{Doing, Event, Outcome, Phase, Step, Tested};
 use mixnn_nn::{evaluate, merge_exports, model_digest, tensor_from_wire, tensor_to_wire};
@@ -17,7 +17,7 @@ use mixnn_node::{NodeArgs, Started};
 use mixnn_place::Place;
 use mixnn_protocol::control::{Command, Profile};
 use mixnn_protocol::shard::{self, Binding};
-use mixnn_protocol::{KeyPair, Kind, SystemRng};
+use mixnn_protocol::{KeyPair, Kind, Message, SystemRng};
 use std::collections::VecDeque;
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -47,6 +47,8 @@ pub struct Training<'a> {
     pub timed: bool,
     /// Where these states are kept too, sealed, if anywhere.
     pub checkpoints: Option<CheckpointSpec>,
+    /// What its owner asks while it goes on.
+    pub questions: Option<Questions>,
     /// Asked once it is trained: whether its pods are kept, to serve it.
     pub stay: &'a dyn Fn() -> bool,
 }
@@ -76,6 +78,7 @@ impl<'a> Training<'a> {
 /// How far the training has come.
 struct Course<'a> {
     prepared: &'a Prepared,
+    questions: Option<&'a Questions>,
     /// Where the weights are written at the end.
     weights: Option<&'a Place>,
     /// Steps that every layer has applied.
@@ -108,6 +111,7 @@ pub fn run<W: Write>(
     let prepared = training.prepared;
     let mut course = Course {
         prepared,
+        questions: training.questions.as_ref(),
         weights: training.weights,
         committed: begun.resumed_after,
         judge: Judge::new(prepared.model.training(), prepared.steps_per_epoch()),
@@ -126,7 +130,10 @@ pub fn run<W: Write>(
                 }
                 return Ok(outcome);
             }
-            Err(Interrupt::Fatal(error)) => return Err(error),
+            Err(Interrupt::Fatal(error)) => {
+                session.hear(emit);
+                return Err(error);
+            }
             Err(Interrupt::Fault(fault)) => recover(&mut session, &mut course, fault, emit)?,
         }
     }
@@ -155,6 +162,7 @@ fn recover<W: Write>(
     course.committed = recovered.resumed_after;
     emit.emit(&Event::Recovered(recovered));
     emit.keep(&Event::Ring(view(session)));
+    session.hear(emit);
     session.tend(course.committed, emit)
 }
 
@@ -167,6 +175,8 @@ fn train<W: Write>(
     let prepared = course.prepared;
     let total = prepared.total_steps();
     while !course.enough {
+        session.hear(emit);
+        answer(session, course)?;
         let due = course.committed > 0 && course.judge.is_due(course.committed);
         if due && course.committed > course.tested_after {
             judge(session, course, emit)?;
@@ -185,7 +195,19 @@ fn train<W: Write>(
     }
     session.last_checkpoint(course.committed, emit)?;
     let digest = collect(session, course)?;
+    session.hear(emit);
     Ok(course.watch.outcome(course.committed, course.tested.clone(), &digest))
+}
+
+/// Answers what the owner asks, with the layers as they are between two steps.
+fn answer(session: &mut Session<'_>, course: &Course<'_>) -> Result<(), Interrupt> {
+    while let Some(question) = course.questions.and_then(Questions::next) {
+        let Some(payload) = question.payload() else { continue };
+        session.mailbox.send(Kind::Evaluation, 0, 0, payload);
+        let output = evaluated(&mut session.mailbox, 0, session.spec.stall)?;
+        question.answer(course.committed, output.payload);
+    }
+    Ok(())
 }
 
 /// Tests, and lets the test be judged.
@@ -232,13 +254,14 @@ fn run_steps<W: Write>(
         let mut stepper = Stepper { mailbox: &mut session.mailbox, prepared, stall };
         stepper.propagate(&mut current)?;
         let number = current.number();
-        if !course.judge.is_due(number) {
+        // As before a test, layers are not to be amid a step when they are asked something else.
+        if !course.judge.is_due(number) && !course.questions.is_some_and(Questions::are_waiting) {
             let begun = Instant::now();
             flight = next_flight(&mut stepper, &mut batches, number + 1)?;
             current.spent.inputs += since(begun);
         }
         let begun = Instant::now();
-        stepper.commit(&current)?;
+        stepper.commit(&mut current)?;
         current.spent.commit += since(begun);
         course.committed = number;
         session.progressed();
@@ -247,6 +270,7 @@ fn run_steps<W: Write>(
         for times in session.mailbox.timeline.iter_mut().flat_map(|t| t.committed(number)) {
             emit.keep(&Event::Times(times));
         }
+        session.hear(emit);
         session.tend(number, emit)?;
     }
     Ok(())
@@ -275,6 +299,7 @@ fn step_event(prepared: &Prepared, epoch: u32, flight: &Flight, milliseconds: f6
         samples: flight.samples() as u32,
         milliseconds,
         learning_rate: prepared.learning_rate(flight.number()),
+        gradient_norm: flight.gradient_norm,
         spent: Some(flight.spent),
     }
 }
@@ -302,21 +327,28 @@ fn test(
         let Some((number, labels)) = on_their_way.pop_front() else {
             return Ok(sum.finish(prepared.model.labels()));
         };
-        let output = mailbox.wait(stall, |mailbox| {
-            let wanted = |m: &mixnn_protocol::Message| {
-                m.header.kind == Kind::Evaluation && m.header.step == number
-            };
-            let at = mailbox.outputs.iter().position(wanted)?;
-            mailbox.outputs.remove(at)
-        })?;
-        let Some(output) = output else {
-            let what = format!("the output of test batch {number}");
-            return Err(Fault::Stalled { seconds: stall.as_secs(), what }.into());
-        };
+        let output = evaluated(mailbox, number, stall)?;
         let samples = labels.size()[0] as usize;
         let outputs = tensor_from_wire(&output.payload)?;
         sum.add(evaluate(&prepared.model.training().loss, &outputs, &labels)?, samples);
     }
+}
+
+/// The output of a batch in evaluation.
+fn evaluated(
+    mailbox: &mut Mailbox<'_>,
+    number: u64,
+    stall: Duration,
+) -> Result<Message, Interrupt> {
+    let output = mailbox.wait(stall, |mailbox| {
+        let wanted = |m: &Message| m.header.kind == Kind::Evaluation && m.header.step == number;
+        let at = mailbox.outputs.iter().position(wanted)?;
+        mailbox.outputs.remove(at)
+    })?;
+    output.ok_or_else(|| {
+        let what = format!("the output of batch {number} in evaluation");
+        Fault::Stalled { seconds: stall.as_secs(), what }.into()
+    })
 }
 
 /// The digest of all layers, and their weights if asked for.

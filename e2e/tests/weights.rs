@@ -72,6 +72,47 @@ fn weights_come_from_pytorch_and_go_back_to_it() {
     assert!(!same("conv.0.weight") && !same("last.0.bias"));
 }
 
+/// Programs of `torch.export` become models that give the same logits, weights and all.
+#[test]
+fn programs_of_pytorch_are_converted() {
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = folder.path().join("request.json");
+    std::fs::write(&inputs, request(3, 5).to_string()).unwrap();
+    let paths = [inputs.as_path(), folder.path()].map(|p| p.to_str().unwrap());
+    if script("pytorch.sh", "export.py", &paths).is_none() {
+        return;
+    }
+    let convert =
+        ["convert", "secret-name.pt2", "--out", "model.yaml", "--weights", "w.safetensors"];
+    for name in ["lenet", "residual", "sequence"] {
+        let at = folder.path().join(name);
+        let converted = run(&at, &convert);
+        assert!(converted.status.success(), "{name}: {}", stderr(&converted));
+        // Generated digits, which have the shape of their samples in the model's file.
+        let file = at.join("model.yaml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(!text.contains("not converted"), "{name}: {text}");
+        let idx = "      idx:\n        classes: 10\n";
+        assert!(text.contains(idx), "{name}: {text}");
+        std::fs::write(&file, text.replace(idx, "      digits: {train: 64, test: 64}\n")).unwrap();
+        let valid = run(&at, &["validate", "-f", "model.yaml"]);
+        assert!(valid.status.success(), "{name}: {}", stderr(&valid));
+        let logits = std::fs::read(at.join("logits.json")).unwrap();
+        let logits = numbers(&serde_json::from_slice(&logits).unwrap());
+        assert_near(&logits, &served(&at, "served", &["--weights", "w.safetensors"]));
+    }
+    let strange = folder.path().join("strange");
+    let refused = run(&strange, &convert);
+    assert!(!refused.status.success() && stderr(&refused).contains("not all of the program"));
+    let skeleton = run(&strange, &convert[..4]);
+    assert!(skeleton.status.success(), "{}", stderr(&skeleton));
+    let text = std::fs::read_to_string(strange.join("model.yaml")).unwrap();
+    assert!(
+        text.contains("aten.cumsum.default is no operation") && text.contains("in: 784"),
+        "{text}"
+    );
+}
+
 /// A layer that is lost before the first step's checkpoint gets the weights that were brought in, not
 /// those of its key.
 #[test]

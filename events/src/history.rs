@@ -64,6 +64,7 @@ impl History {
             Event::Failed(failed) => self.failed = Some(failed.message),
             Event::Reading(_)
             | Event::Ring(_)
+            | Event::Said(_)
             | Event::Phase(_)
             | Event::CheckpointFailed(_)
             | Event::Serving(_)

@@ -37,6 +37,8 @@ pub enum Event {
     /// Where the time of a step went, if that was asked for. Kept in the record only: it says how long each
     /// layer computes.
     Times(Times),
+    /// A layer has written something into its log. Kept in the record only.
+    Said(Said),
     /// The test set has gone through after an epoch.
     Tested(Tested),
     /// Something is amiss; the training recovers from it by itself.
@@ -149,6 +151,20 @@ pub struct Lane {
     pub relays: Vec<u32>,
 }
 
+/// A line of a layer's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Said {
+    /// The layer's name, which its pod does not know.
+    pub layer: String,
+    /// `info`, `warn` or `error`.
+    pub level: String,
+    /// How long before the event's time it was written, in milliseconds.
+    pub before: u32,
+    /// What it says. By the layer's pod, which may lie.
+    pub text: String,
+}
+
 /// Where the layers run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -228,6 +244,9 @@ pub struct Step {
     /// The learning rate, before the factors of parameter groups.
     #[serde(default)]
     pub learning_rate: f64,
+    /// The norm of all gradients, where they are clipped by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gradient_norm: Option<f64>,
     /// What the designer did in that time, where layers are elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spent: Option<Spent>,
@@ -394,6 +413,7 @@ mod tests {
             samples: 64,
             milliseconds: 6.5,
             learning_rate: 0.05,
+            gradient_norm: None,
             spent: None,
         };
         let line = serde_json::to_string(&Event::Step(step)).expect("serializes");

@@ -3,7 +3,7 @@
 //! Every designer of a run appends to the same file, so that curves go on where one was replaced. A line
 //! that was cut short by the end of its process is passed over by readers. The file stays below
 //! [`LIMIT`]: when it is full, every second step is left out of it if steps take half of it, and of other events the oldest. What says where
-//! the time of a step went takes a quarter of it at the most then.
+//! the time of a step went takes a quarter of it at the most then, and what layers said an eighth.
 
 use crate::{Event, Phase};
 use serde::{Deserialize, Serialize};
@@ -87,7 +87,8 @@ impl Record {
         each(&self.path, |line| kept.push(line))?;
         let is_step = |line: &Line| matches!(line.event, Event::Step(_));
         let is_times = |line: &Line| matches!(line.event, Event::Times(_));
-        let is_other = |line: &Line| !is_step(line) && !is_times(line);
+        let is_said = |line: &Line| matches!(line.event, Event::Said(_));
+        let is_other = |line: &Line| !is_step(line) && !is_times(line) && !is_said(line);
         let mut others: VecDeque<usize> =
             (0..kept.len()).filter(|&i| is_other(&kept[i]) && !is_old_news(&kept, i)).collect();
         while others.len() > OTHERS {
@@ -101,7 +102,9 @@ impl Record {
             steps = steps.into_iter().step_by(2).chain(last).collect();
         }
         let times = newest(&kept, self.times, is_times)?;
-        let mut wanted: Vec<usize> = others.into_iter().chain(steps).chain(times).collect();
+        let said = newest(&kept, self.times / 2, is_said)?;
+        let parts = others.into_iter().chain(steps).chain(times).chain(said);
+        let mut wanted: Vec<usize> = parts.collect();
         wanted.sort_unstable();
         let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty());
         let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
@@ -179,6 +182,7 @@ mod tests {
             samples: 4,
             milliseconds: 1.5,
             learning_rate: 0.1,
+            gradient_norm: None,
             spent: None,
         })
     }

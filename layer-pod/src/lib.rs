@@ -7,6 +7,7 @@
 //! under the claim, and what to compute over its command lane: never its own name or place, nor
 //! anything of another layer.
 
+mod journal;
 mod lanes;
 mod machine;
 mod pod;

@@ -1,15 +1,19 @@
 //! What a layer does with each message: sans-IO.
 
 use crate::Lane;
+use crate::journal::Notes;
 use crate::shelf::Shelf;
 use crate::work::Work;
+use mixnn_model::Op;
 use mixnn_nn::{LayerKey, NnError};
 use mixnn_protocol::control::{
     self, Assignment, Command, Direction, Failure, FailureReason, Profile, Report, SealTo,
 };
+use mixnn_protocol::journal::Level;
 use mixnn_protocol::shard::Binding;
 use mixnn_protocol::{Kind, Message, MessageHeader};
 use mixnn_transport::Passage;
+use std::time::Instant;
 
 /// A message to be sent.
 #[derive(Debug)]
@@ -46,6 +50,7 @@ pub struct Machine {
     assignment: Option<Assignment>,
     work: Option<Work>,
     shelf: Shelf,
+    notes: Notes,
     outbox: Vec<Send>,
 }
 
@@ -64,6 +69,7 @@ impl Machine {
             assignment: None,
             work: None,
             shelf: Shelf::default(),
+            notes: Notes::default(),
             outbox: Vec::new(),
         }
     }
@@ -75,6 +81,21 @@ impl Machine {
         self.addressed = false;
         self.shelf = Shelf::default();
         self.outbox.clear();
+        self.note(Level::Info, &format!("another designer has taken over, in term {term}"));
+    }
+
+    /// Writes a line into the layer's log, which its owner alone reads.
+    pub fn note(&mut self, level: Level, text: &str) {
+        self.notes.note(Instant::now(), level, text);
+    }
+
+    /// Tells the owner what the log has got, once a second at the most. Call it now and then.
+    pub fn tell(&mut self, now: Instant) {
+        if self.addressed
+            && let Some(journal) = self.notes.take(now)
+        {
+            self.report(self.header(Kind::Report, 0, 0), &Report::Log(journal));
+        }
     }
 
     /// Whether this is the layer of that key.
@@ -240,6 +261,7 @@ impl Machine {
             )));
         }
         self.work = Some(Work::new(&assignment, self.key.clone(), self.gives_gradient)?);
+        self.note(Level::Info, &built(&assignment));
         self.assignment = Some(assignment);
         Ok(())
     }
@@ -249,6 +271,10 @@ impl Machine {
             return Ok(());
         }
         let kept = self.work()?.kept();
+        if header.attempt > self.attempt {
+            let line = format!("attempt {}: states after steps {kept:?} are kept", header.attempt);
+            self.note(Level::Info, &line);
+        }
         self.attempt = header.attempt;
         self.report(self.header(Kind::Report, 0, 0), &Report::Halted(kept));
         self.probe(Lane::ForwardOut);
@@ -278,6 +304,7 @@ impl Machine {
             return Ok(());
         }
         self.work()?.roll_back(header.step)?;
+        self.note(Level::Info, &format!("back to the state after step {}", header.step));
         self.report(self.header(Kind::Report, header.step, 0), &Report::RolledBack);
         Ok(())
     }
@@ -301,6 +328,8 @@ impl Machine {
         let state = self.work()?.export_at(header.step)?;
         let binding = Binding { layer: self.key.shard_name(), step: header.step, term: self.term };
         let length = self.shelf.seal(to, &binding, state)?;
+        let line = format!("the state after step {} is sealed: {length} bytes", header.step);
+        self.note(Level::Info, &line);
         self.report(self.header(Kind::Report, header.step, 0), &Report::Sealed(length));
         Ok(())
     }
@@ -318,6 +347,7 @@ impl Machine {
         self.report(report, &Report::Took(header.micro_batch));
         if let Some(state) = whole {
             self.work()?.import(header.step, &state)?;
+            self.note(Level::Info, &format!("the state after step {} is taken up", header.step));
             self.report(self.header(Kind::Report, header.step, 0), &Report::Restored);
         }
         Ok(())
@@ -328,6 +358,7 @@ impl Machine {
     }
 
     fn fail(&mut self, reason: FailureReason, message: String) {
+        self.note(Level::Error, &message);
         self.report(self.header(Kind::Report, 0, 0), &Report::Failed(Failure { reason, message }));
     }
 
@@ -341,6 +372,18 @@ impl Machine {
     const fn header(&self, kind: Kind, step: u64, micro_batch: u32) -> MessageHeader {
         MessageHeader { kind, term: self.term, attempt: self.attempt, step, micro_batch }
     }
+}
+
+/// What a layer is, in a line of its log.
+fn built(assignment: &Assignment) -> String {
+    let ops: Vec<&str> = assignment.ops.iter().map(Op::name).collect();
+    let Assignment { input, output, device, profile, .. } = assignment;
+    format!(
+        "built: {}; samples of {input:?} in, {output:?} out; on {device:?} with {} threads of libtorch {}",
+        ops.join(", "),
+        profile.threads,
+        profile.libtorch
+    )
 }
 
 const fn reason(error: &NnError) -> FailureReason {

@@ -5,6 +5,7 @@ use anyhow::Context;
 use mixnn_nn::LayerKey;
 use mixnn_node::{DeadMan, NodeArgs, RegistryClient, Started, Verdict};
 use mixnn_protocol::control::Profile;
+use mixnn_protocol::journal::Level;
 use mixnn_protocol::letter::{self, LaneEnd, Letter, Opened, PodSetup};
 use mixnn_protocol::registration::NodeClass;
 use mixnn_protocol::{CellDrop, Claim, KeyPair, NodeId, SystemRng};
@@ -99,6 +100,9 @@ impl Pod {
                 Some(event) => self.event(event)?,
                 None => Done::Continue,
             };
+            if let Some(machine) = &mut self.machine {
+                machine.tell(Instant::now());
+            }
             self.send();
             while self.machine.as_mut().is_some_and(Machine::go_on) {
                 self.send();
@@ -161,7 +165,12 @@ impl Pod {
                 }
             }
             Event::UnknownNode(_) => self.refresh(),
-            Event::LinkDown(_) => tracing::warn!("a relay cannot be reached"),
+            Event::LinkDown(_) => {
+                tracing::warn!("a relay cannot be reached");
+                if let Some(machine) = &mut self.machine {
+                    machine.note(Level::Warn, "a relay of a lane that goes out cannot be reached");
+                }
+            }
             Event::Stopped(error) => anyhow::bail!("the endpoint ended: {error}"),
         }
         Ok(Done::Continue)

@@ -7,7 +7,9 @@ use mixnn_nn::{LayerKey, Tensor, tensor_to_wire};
 use mixnn_protocol::control::{
     self, Assignment, Command, Direction, FailureReason, Profile, Report, SealTo,
 };
+use mixnn_protocol::journal::Level;
 use mixnn_protocol::shard::{self, Binding};
+use mixnn_protocol::sizes::FRAME_DATA;
 use mixnn_protocol::times::{Doing, MAX_SPANS};
 use mixnn_protocol::{KeyPair, Kind, Message, MessageHeader, Suite};
 use mixnn_transport::Passage;
@@ -388,6 +390,55 @@ fn a_timed_layer_says_what_it_did_with_the_step() {
 }
 
 /// However many micro-batches there are, the report stays short; the sums stay whole.
+/// What goes on the wire: lane, kind, step, micro-batch, and how many cells.
+fn cells(sent: &[Send]) -> Vec<(Lane, Kind, u64, u32, usize)> {
+    let one = |s: &Send| {
+        let cells = s.payload.len().div_ceil(FRAME_DATA).max(1);
+        (s.lane, s.header.kind, s.header.step, s.header.micro_batch, cells)
+    };
+    sent.iter().map(one).collect()
+}
+
+#[test]
+fn a_timed_layer_sends_the_same_cells_in_the_same_order() {
+    let sent = |timed: bool| {
+        let mut bench = Bench::blank();
+        let mut all = bench.command(0, 0, &Command::Assign(Assignment { timed, ..assignment() }));
+        for step in 1..=3 {
+            all.extend(bench.activation(0, step, 0));
+            all.extend(bench.activation(0, step, 1));
+            // The next step's inputs come before this one is applied.
+            all.extend(bench.gradient(0, step, 0));
+            all.extend(bench.gradient(0, step, 1));
+        }
+        all.extend(bench.command(1, 0, &Command::Halt));
+        all.extend(bench.command(1, 2, &Command::Rollback));
+        cells(&all)
+    };
+    let plain = sent(false);
+    assert_eq!(plain.len(), 1 + 3 * 5 + 3 + 1, "{plain:?}");
+    assert_eq!(plain, sent(true));
+}
+
+#[test]
+fn what_a_layer_writes_goes_to_its_owner_once_it_listens() {
+    let (mut bench, start) = (Bench::blank(), Instant::now());
+    bench.0.note(Level::Info, "before anybody listens");
+    bench.0.tell(start);
+    assert!(bench.0.take_outbox().is_empty(), "no command has come yet");
+    bench.command(0, 0, &Command::Assign(assignment()));
+    bench.0.tell(start + Duration::from_secs(1));
+    let sent = bench.0.take_outbox();
+    let told = reports(&sent);
+    let [Report::Log(journal)] = told.as_slice() else { panic!("{told:?}") };
+    let lines: Vec<&str> = journal.lines.iter().map(|line| line.text.as_str()).collect();
+    assert_eq!(lines[0], "before anybody listens");
+    assert!(lines[1].starts_with("built: linear, relu; samples of [4] in, [3] out"), "{lines:?}");
+    bench.command(0, 0, &Command::Rollback);
+    bench.0.tell(start + Duration::from_millis(1500));
+    assert!(bench.0.take_outbox().is_empty(), "not twice within a second");
+}
+
 #[test]
 fn a_timed_layer_notes_no_more_than_it_may_tell() {
     let mut bench = Bench::blank();

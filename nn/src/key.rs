@@ -9,6 +9,7 @@
 //!                                                  || place within the op)
 //! shuffle key    = HKDF-SHA256(owner secret, info "mixnn v1 shuffle"), 32 bytes
 //! augment key    = HKDF-SHA256(owner secret, info "mixnn v1 augment"), 32 bytes
+//! page's token   = HKDF-SHA256(owner secret, info "mixnn v1 page token"), 32 bytes, by the page's crate
 //! ```
 //!
 //! Extract with an empty salt (RFC 5869), integers big-endian; a seed is read big-endian and given to
@@ -30,6 +31,11 @@ impl OwnerSecret {
     /// Wraps 32 uniform secret bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+
+    /// The bytes, for what is derived from them elsewhere: the token of the owner's page.
+    pub const fn expose(&self) -> &[u8; 32] {
+        &self.0
     }
 
     /// The key of the layer with this name.

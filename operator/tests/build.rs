@@ -198,6 +198,10 @@ fn a_designer_with_everything_that_an_owner_asks_for() {
     let store = json!({"url": "s3://bucket/net/", "secretRef": {"name": "s3"}});
     let store = made(json!({"objectStore": store})).containers.remove(0);
     let args = store.args.unwrap().join(" ");
+    assert!(
+        args.contains("--record /tmp/events.jsonl --page 127.0.0.1:8765 --checkpoints"),
+        "{args}"
+    );
     assert!(args.contains("--checkpoints s3://bucket/net --checkpoint-key"), "{args}");
     assert!(args.ends_with("--weights s3://bucket/net/model.safetensors"), "{args}");
     assert_eq!(store.env_from.unwrap()[0].secret_ref.as_ref().unwrap().name, "s3");

@@ -11,7 +11,7 @@ pub(crate) struct Asset {
 const JS: &str = "text/javascript; charset=utf-8";
 
 /// All of them.
-pub(crate) const ALL: [Asset; 7] = [
+pub(crate) const ALL: [Asset; 8] = [
     Asset { path: "/", kind: "text/html; charset=utf-8", text: include_str!("../web/index.html") },
     Asset {
         path: "/page.css",
@@ -22,5 +22,6 @@ pub(crate) const ALL: [Asset; 7] = [
     Asset { path: "/record.js", kind: JS, text: include_str!("../web/record.js") },
     Asset { path: "/curves.js", kind: JS, text: include_str!("../web/curves.js") },
     Asset { path: "/sees.js", kind: JS, text: include_str!("../web/sees.js") },
+    Asset { path: "/try.js", kind: JS, text: include_str!("../web/try.js") },
     Asset { path: "/timeline.js", kind: JS, text: include_str!("../web/timeline.js") },
 ];

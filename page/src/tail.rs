@@ -10,16 +10,20 @@ const MOST: u64 = 1 << 20;
 
 /// Some lines.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Part {
+pub struct Part {
     /// Which file they are of: a record that was made anew has another number. 0: there is none.
-    pub(crate) of: u64,
+    pub of: u64,
     /// Where the next lines begin.
-    pub(crate) next: u64,
-    pub(crate) lines: Vec<u8>,
+    pub next: u64,
+    /// Whole lines.
+    pub lines: Vec<u8>,
 }
 
 /// The lines from byte `from` on of the file `of`; of another file, all from its beginning.
-pub(crate) fn read(path: &Path, of: u64, from: u64) -> Result<Part> {
+///
+/// # Errors
+/// The file cannot be read.
+pub fn read(path: &Path, of: u64, from: u64) -> Result<Part> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Part::default()),

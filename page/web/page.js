@@ -4,6 +4,7 @@ import { draw, number, smooth } from "./curves.js";
 import { Denied, Follower } from "./record.js";
 import { brief, drawRing, says, viewers } from "./sees.js";
 import { drawStep, processes, typical } from "./timeline.js";
+import { Box } from "./try.js";
 
 const EVERY = 1000;
 const at = (id) => document.getElementById(id);
@@ -262,6 +263,7 @@ function show(follower) {
   const run = follower.run;
   at("main").hidden = false;
   at("run").textContent = follower.name || "MixNN";
+  at("try-section").hidden = !follower.tries;
   document.title = `${follower.name || "run"} – MixNN`;
   for (const part of [state, figures, curves, spent, timeline, sees, privacy, lists]) part(run);
 }
@@ -296,6 +298,7 @@ function ask(why) {
 }
 
 at("viewer").addEventListener("change", overTheShoulder);
+new Box(at, () => sessionStorage.getItem("token"));
 at("door").addEventListener("submit", (event) => {
   event.preventDefault();
   at("door").hidden = true;

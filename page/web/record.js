@@ -84,6 +84,7 @@ export class Follower {
     this.next = "0";
     this.run = new Run();
     this.name = "";
+    this.tries = false;
   }
 
   // Reads all that is new; gives whether anything was.
@@ -99,6 +100,7 @@ export class Follower {
       const of = answer.headers.get("x-of");
       const text = await answer.text();
       this.name = answer.headers.get("x-run");
+      this.tries = answer.headers.get("x-tries") === "1";
       if (of !== this.of) {
         // Made anew, with less in it: told from the beginning.
         this.run = new Run();

@@ -3,6 +3,7 @@
 //! JSON because they carry the model's own types (as the MixNNModel's YAML does) and are rare; no
 //! secret travels in them. The frame header around each says term, attempt and step.
 
+use crate::journal::Journal;
 use crate::times::Times;
 use crate::{Suite, wire_base64};
 use mixnn_model::{DeviceKind, Learning, LossSpec, Op};
@@ -130,6 +131,8 @@ pub enum Report {
     Applied,
     /// The same, and where the time went since the last such report.
     Timed(Times),
+    /// Lines of the layer's log.
+    Log(Journal),
     /// The rollback that the header names is done.
     RolledBack,
     /// Loss and tally of the header's micro-batch, where the last layer computes the loss.

@@ -23,6 +23,7 @@ pub mod claim;
 pub mod control;
 pub mod cover;
 pub mod frame;
+pub mod journal;
 pub mod labels;
 pub mod lane;
 pub mod letter;

@@ -3,6 +3,7 @@
 //! ```text
 //! split     a file under PyTorch's names   -> one state for each layer, every tensor checked
 //! rename    other names                    -> this model's
+//! program   what torch.export.save wrote          -> layers and their weights, and what has no counterpart
 //! skeleton  a file of which nothing is known -> layers, and what could not be told
 //! ```
 //!
@@ -12,6 +13,7 @@
 mod error;
 mod expected;
 mod file;
+mod program;
 mod rename;
 mod skeleton;
 mod split;
@@ -19,6 +21,7 @@ mod split;
 pub use error::{Problem, WeightsError};
 pub use expected::{Expected, expected};
 pub use file::{MAX_HEADER, Weights, largest_file};
+pub use program::{Program, ProgramError, ProgramFile};
 pub use rename::Rename;
 pub use skeleton::{Skeleton, SkeletonLayer, skeleton};
 pub use split::{LayerState, split};

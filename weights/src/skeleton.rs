@@ -158,7 +158,7 @@ fn convolution(name: &str, inputs: usize, outputs: usize, kernel: usize, bias: b
 }
 
 /// A DNS label: what else a name has becomes a dash.
-fn label(module: &str) -> String {
+pub(crate) fn label(module: &str) -> String {
     let lower = module.to_lowercase();
     let dashed: String =
         lower.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
@@ -168,7 +168,7 @@ fn label(module: &str) -> String {
 
 /// The name, or with the first number behind it that no layer has yet. `taken` holds, for each name, the
 /// number that is tried next.
-fn unique(name: String, taken: &mut HashMap<String, usize>) -> String {
+pub(crate) fn unique(name: String, taken: &mut HashMap<String, usize>) -> String {
     let Some(mut next) = taken.get(&name).copied() else {
         taken.insert(name.clone(), 2);
         return name;

@@ -81,12 +81,17 @@ pub struct EventsArgs {
   mixnn logs lenet5 -n vision --follow
   mixnn logs lenet5 --previous          of the designer's container before this one
   mixnn logs lenet5 --raw | jq -c 'select(.event == \"step\")'
+  mixnn logs lenet5 --layer conv1       what that layer tells its owner
+  mixnn logs run/lenet5-1 --layer conv1 the same of a run on this machine
 
-The designer's pod ends when the model is trained, and its log with it. Logs of layer pods and relays belong to their
-hosts, and say nothing of a model.")]
+The designer's pod ends when the model is trained, and its log with it. A layer's log comes to its owner over the layer's
+lane; what layer pods and relays write to standard error belongs to their hosts, and says nothing of a model.")]
 pub struct LogsArgs {
-    /// The MixNNModel
+    /// The MixNNModel, or the folder of a run on this machine
     pub name: String,
+    /// What this layer tells its owner
+    #[arg(long, value_name = "LAYER", conflicts_with = "previous")]
+    pub layer: Option<String>,
     /// Go on as lines come
     #[arg(short, long)]
     pub follow: bool,
@@ -95,7 +100,7 @@ pub struct LogsArgs {
     pub previous: bool,
     /// The newest lines only
     #[arg(long, value_name = "LINES")]
-    pub tail: Option<i64>,
+    pub tail: Option<u32>,
     /// Lines as the designer writes them: JSON
     #[arg(long)]
     pub raw: bool,

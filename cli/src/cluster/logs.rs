@@ -1,26 +1,39 @@
-//! `mixnn logs`: what a model's designer says, for people.
+//! `mixnn logs`: what a model's designer says, or one of its layers, for people.
 
 use super::args::LogsArgs;
 use super::connect::Place;
+use super::desk::Desk;
+use super::told::Told;
+use crate::compare::find;
 use crate::{output, plugin, table};
 use anyhow::bail;
 use futures_util::{AsyncBufReadExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::LogParams;
-use mixnn_events::Event;
+use mixnn_events::{Event, Line, Said};
 use serde_json::Value;
+use std::collections::{BTreeSet, VecDeque};
+use std::path::Path;
 
 /// Prints the log of the designer.
 pub async fn logs(args: &LogsArgs) -> anyhow::Result<bool> {
+    if let Some(folder) = args.run() {
+        return told(&Told::File(find(folder)?), args).await;
+    }
     let place = Place::find(&args.place).await?;
+    if args.layer.is_some() {
+        let desk = Desk::open(&place, &args.name).await?;
+        return told(&Told::Desk(Box::new(desk)), args).await;
+    }
     let pods: Api<Pod> = Api::namespaced(place.client.clone(), &place.namespace);
     let name = format!("{}-designer-0", args.name);
     let params = LogParams {
         container: Some("designer".into()),
         follow: args.follow,
         previous: args.previous,
-        tail_lines: args.tail,
+        tail_lines: args.tail.map(i64::from),
         ..LogParams::default()
     };
     let what = || format!("log of pod {name} in {}", place.namespace);
@@ -43,6 +56,81 @@ pub async fn logs(args: &LogsArgs) -> anyhow::Result<bool> {
         }
     }
     Ok(true)
+}
+
+impl LogsArgs {
+    /// The folder of a run, if that is meant.
+    fn run(&self) -> Option<&Path> {
+        let path = Path::new(&self.name);
+        self.place.model(path).is_none().then_some(path)
+    }
+}
+
+/// Lines of a run's record, or of one layer's log in it.
+async fn told(record: &Told, args: &LogsArgs) -> anyhow::Result<bool> {
+    let mut layers = BTreeSet::new();
+    let mut newest = Newest::of(args.tail.filter(|_| !args.follow));
+    record
+        .each(args.follow, |line| {
+            let text = match (&args.layer, &line.event) {
+                (None, _) if args.raw => serde_json::to_string(&line).ok(),
+                (None, event) => in_words(event),
+                (Some(layer), Event::Said(said)) => {
+                    layers.insert(said.layer.clone());
+                    (said.layer == *layer).then(|| said_line(&line, said, args.raw))
+                }
+                (Some(_), Event::Plan(plan)) => {
+                    layers.extend(plan.layers.iter().cloned());
+                    None
+                }
+                (Some(_), _) => None,
+            };
+            text.into_iter().for_each(|text| newest.line(text));
+        })
+        .await?;
+    newest.end();
+    match &args.layer {
+        Some(layer) if !layers.contains(layer) => bail!(
+            "the model has no layer {layer}; it has {}",
+            layers.into_iter().collect::<Vec<_>>().join(", ")
+        ),
+        _ => Ok(true),
+    }
+}
+
+/// A line of a layer's log, at the time when it was written.
+fn said_line(line: &Line, said: &Said, raw: bool) -> String {
+    if raw {
+        return serde_json::to_string(line).unwrap_or_default();
+    }
+    let at = i64::try_from(line.at).unwrap_or_default() - i64::from(said.before);
+    let time = Timestamp::from_millisecond(at).map(|t| t.to_string()).unwrap_or_default();
+    let second = time.split(['.', 'Z']).next().unwrap_or_default();
+    format!("{second} {:<5} {}", said.level.to_uppercase(), said.text)
+}
+
+/// Prints all lines at once, or the last of them at the end.
+struct Newest {
+    most: Option<usize>,
+    lines: VecDeque<String>,
+}
+
+impl Newest {
+    fn of(most: Option<u32>) -> Self {
+        Self { most: most.map(|most| most as usize), lines: VecDeque::new() }
+    }
+
+    fn line(&mut self, text: String) {
+        let Some(most) = self.most else { return output::line(text) };
+        self.lines.push_back(text);
+        while self.lines.len() > most {
+            self.lines.pop_front();
+        }
+    }
+
+    fn end(self) {
+        self.lines.into_iter().for_each(output::line);
+    }
 }
 
 /// A line of the designer, in words. What is not known is shown as it is; what says nothing, not at all.
@@ -111,7 +199,7 @@ fn in_words(event: &Event) -> Option<String> {
         Event::ServingEnded(ended) => format!("not served: {}: {}", ended.reason, ended.message),
         Event::Failed(failed) => format!("failed: {}: {}", failed.reason, failed.message),
         // What it says was said by Trained; rings and times are not told on standard output.
-        Event::Done(_) | Event::Ring(_) | Event::Times(_) => return None,
+        Event::Done(_) | Event::Ring(_) | Event::Times(_) | Event::Said(_) => return None,
     })
 }
 

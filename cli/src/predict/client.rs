@@ -1,6 +1,6 @@
 //! A client of the Open Inference Protocol.
 
-use crate::args::PredictArgs;
+use crate::args::TrustArgs;
 use anyhow::{Context, bail};
 use mixnn_data::Values;
 use reqwest::RequestBuilder;
@@ -11,18 +11,18 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Speaks the Open Inference Protocol.
-pub(super) struct Client {
+pub struct Client {
     http: reqwest::Client,
     url: String,
     token: Option<String>,
     /// The model that is served.
-    pub(super) model: String,
+    pub model: String,
 }
 
 impl Client {
     /// Finds the model that is served.
-    pub(super) async fn open(args: &PredictArgs) -> anyhow::Result<Self> {
-        let token = match &args.token_file {
+    pub async fn open(url: &str, trust: &TrustArgs) -> anyhow::Result<Self> {
+        let token = match &trust.token_file {
             Some(path) => {
                 let text = std::fs::read_to_string(path);
                 Some(text.with_context(|| path.display().to_string())?.trim().to_owned())
@@ -30,12 +30,12 @@ impl Client {
             None => None,
         };
         let mut http = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
-        if let Some(path) = &args.ca {
+        if let Some(path) = &trust.ca {
             let pem = std::fs::read(path).with_context(|| path.display().to_string())?;
             http = http.tls_certs_only([reqwest::Certificate::from_pem(&pem)?]);
         }
         let http = http.build()?;
-        let url = args.url.trim_end_matches('/').to_owned();
+        let url = url.trim_end_matches('/').to_owned();
         let mut client = Self { http, url, token, model: String::new() };
         let index = client.post("/v2/repository/index", &json!({})).await?;
         let name = index.pointer("/0/name").and_then(Value::as_str);
@@ -44,7 +44,7 @@ impl Client {
     }
 
     /// Shape of a sample, as the server says it.
-    pub(super) async fn sample_shape(&self) -> anyhow::Result<Vec<usize>> {
+    pub async fn sample_shape(&self) -> anyhow::Result<Vec<usize>> {
         let metadata =
             self.send(self.http.get(self.at(&format!("/v2/models/{}", self.model)))).await?;
         let shape = metadata.pointer("/inputs/0/shape").and_then(Value::as_array);
@@ -54,7 +54,7 @@ impl Client {
     }
 
     /// The answer to a batch; `shape` begins with how many samples it has.
-    pub(super) async fn infer(&self, shape: &[usize], samples: &Values) -> anyhow::Result<Value> {
+    pub async fn infer(&self, shape: &[usize], samples: &Values) -> anyhow::Result<Value> {
         let (datatype, values) = match samples {
             Values::F32(values) => ("FP32", json!(values)),
             Values::I64(values) => ("INT64", json!(values)),
@@ -87,7 +87,7 @@ impl Client {
 }
 
 /// The numbers of an answer.
-pub(super) fn outputs(answer: &Value) -> Vec<f64> {
+pub fn outputs(answer: &Value) -> Vec<f64> {
     let values = answer.pointer("/outputs/0/data").and_then(Value::as_array);
     values.into_iter().flatten().filter_map(Value::as_f64).collect()
 }

@@ -3,11 +3,14 @@
 mod client;
 mod picture;
 
+pub use picture::Served;
+
 use crate::args::{Format, PredictArgs, WhichSplit};
 use crate::{data, output, table};
 use client::Client;
 use mixnn_data::{Batch, Batches, Data, Pass, Values};
 use mixnn_model::Labels;
+use mixnn_page::softmax;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -30,7 +33,7 @@ pub fn predict(args: &PredictArgs) -> anyhow::Result<()> {
     let batches: Vec<Batch> = batches.collect::<Result<_, _>>()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let rows: Vec<Value> = runtime.block_on(async {
-        let client = Client::open(args).await?;
+        let client = Client::open(&args.url, &args.trust).await?;
         let mut rows = Vec::new();
         for (i, batch) in batches.iter().enumerate() {
             let shape: Vec<usize> = [&[batch.len], set.shape()].concat();
@@ -61,12 +64,6 @@ fn row(data: &Data, number: u64, batch: &Batch, answer: &Value) -> Value {
         }
     }
     row
-}
-
-/// The share of one output in the softmax of all.
-fn softmax(outputs: &[f64], at: usize) -> f64 {
-    let sum: f64 = outputs.iter().map(|o| (o - outputs[at]).exp()).sum();
-    1.0 / sum
 }
 
 fn text(rows: &[Value]) {

@@ -1,12 +1,12 @@
 //! One picture: from a PNG or JPEG file, or out of an IDX file.
 
 use super::client::{Client, outputs};
-use super::softmax;
-use crate::args::{Format, PredictArgs};
+use crate::args::{Format, PredictArgs, TrustArgs};
 use crate::{data, output, table};
 use anyhow::{Context, bail};
-use mixnn_data::{PictureSample, Values, idx};
-use serde::Serialize;
+use mixnn_data::{PictureSample, Values};
+use mixnn_model::DatasetSpec;
+use mixnn_page::Verdict;
 use std::io::Read;
 use std::path::Path;
 
@@ -17,23 +17,33 @@ const SHOWN: usize = 10;
 /// Characters of the longest bar.
 const BAR: f64 = 30.0;
 
-/// What a model takes a picture for.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Verdict {
-    model: String,
-    version: String,
-    answer: String,
-    /// The likeliest first.
-    classes: Vec<Share>,
+/// A model that is served somewhere, and what its pictures are like.
+pub struct Served {
+    /// Where.
+    pub url: String,
+    /// Whom to trust, what to show.
+    pub trust: TrustArgs,
+    /// How pixels become numbers.
+    pub dataset: DatasetSpec,
+    /// Names of classes, if they are known.
+    pub names: Vec<String>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Share {
-    class: String,
-    probability: f64,
-    output: f64,
+impl Served {
+    /// What it takes the picture for that `read` makes a sample of.
+    pub async fn judge(
+        &self,
+        read: impl FnOnce(PictureSample) -> anyhow::Result<Vec<f32>> + Send + 'static,
+    ) -> anyhow::Result<Verdict> {
+        let client = Client::open(&self.url, &self.trust).await?;
+        let shape = client.sample_shape().await?;
+        let how = PictureSample::of(&self.dataset, &shape)?;
+        let sample = tokio::task::spawn_blocking(move || read(how)).await??;
+        let shape = [&[1], &shape[..]].concat();
+        let answer = client.infer(&shape, &Values::F32(sample)).await?;
+        let version = answer["model_version"].as_str().unwrap_or_default().to_owned();
+        Ok(Verdict::ranked(&client.model, version, &outputs(&answer), &self.names))
+    }
 }
 
 /// Asks what a picture shows.
@@ -47,16 +57,11 @@ pub(super) fn predict(args: &PredictArgs) -> anyhow::Result<()> {
         Some(_) => data::open(&args.samples.data)?.2.class_names,
         None => Vec::new(),
     };
+    let served = Served { url: args.url.clone(), trust: args.trust.clone(), dataset, names };
+    let (image, idx, index) = (args.image.clone(), args.idx.clone(), args.index);
+    let read = move |how| read(image.as_deref(), idx.as_deref(), index, &how);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let answer = runtime.block_on(async {
-        let client = Client::open(args).await?;
-        let shape = client.sample_shape().await?;
-        let sample = read(args, &PictureSample::of(&dataset, &shape)?)?;
-        let shape = [&[1], &shape[..]].concat();
-        let answer = client.infer(&shape, &Values::F32(sample)).await?;
-        let version = answer["model_version"].as_str().unwrap_or_default().to_owned();
-        anyhow::Ok(ranked(&client.model, version, &outputs(&answer), &names))
-    })?;
+    let answer = runtime.block_on(served.judge(read))?;
     match args.samples.data.output {
         Format::Text => show(&answer),
         other => output::value(other, &answer)?,
@@ -64,9 +69,14 @@ pub(super) fn predict(args: &PredictArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read(args: &PredictArgs, how: &PictureSample) -> anyhow::Result<Vec<f32>> {
+fn read(
+    image: Option<&Path>,
+    idx: Option<&Path>,
+    index: usize,
+    how: &PictureSample,
+) -> anyhow::Result<Vec<f32>> {
     let problem = |path: &Path, problem: String| anyhow::anyhow!("{} {problem}", path.display());
-    if let Some(path) = &args.image {
+    if let Some(path) = image {
         let mut bytes = Vec::new();
         let opened =
             std::fs::File::open(path).and_then(|f| f.take(MAX_FILE + 1).read_to_end(&mut bytes));
@@ -76,11 +86,11 @@ fn read(args: &PredictArgs, how: &PictureSample) -> anyhow::Result<Vec<f32>> {
         }
         return how.decode(&bytes).map_err(|e| problem(path, e));
     }
-    let path = args.idx.as_ref().context("give --image or --idx")?;
-    let images = idx::read_images(path)?;
+    let path = idx.context("give --image or --idx")?;
+    let images = mixnn_data::idx::read_images(path)?;
     let size = images.height as usize * images.width as usize;
     let count = images.pixels.len() / size;
-    let Some(pixels) = images.pixels.chunks_exact(size).nth(args.index) else {
+    let Some(pixels) = images.pixels.chunks_exact(size).nth(index) else {
         bail!(
             "{} holds {count} pictures: --index is from 0 to {}",
             path.display(),
@@ -88,16 +98,6 @@ fn read(args: &PredictArgs, how: &PictureSample) -> anyhow::Result<Vec<f32>> {
         );
     };
     how.grey([images.height, images.width], pixels).map_err(|e| problem(path, e))
-}
-
-fn ranked(model: &str, version: String, outputs: &[f64], names: &[String]) -> Verdict {
-    let name = |i: usize| names.get(i).cloned().unwrap_or_else(|| i.to_string());
-    let class =
-        |i: usize| Share { class: name(i), probability: softmax(outputs, i), output: outputs[i] };
-    let mut classes: Vec<Share> = (0..outputs.len()).map(class).collect();
-    classes.sort_by(|a, b| b.output.total_cmp(&a.output));
-    let answer = classes.first().map(|c| c.class.clone()).unwrap_or_default();
-    Verdict { model: model.to_owned(), version, answer, classes }
 }
 
 fn show(verdict: &Verdict) {
@@ -125,12 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_likeliest_comes_first_and_shares_sum_to_one() {
-        let answer = ranked("net", "6".into(), &[0.0, 2.0, 1.0], &["cat".into(), "dog".into()]);
-        let order: Vec<&str> = answer.classes.iter().map(|c| c.class.as_str()).collect();
-        assert_eq!((answer.answer.as_str(), order), ("dog", vec!["dog", "2", "cat"]));
-        let sum: f64 = answer.classes.iter().map(|c| c.probability).sum();
-        assert!((sum - 1.0).abs() < 1e-9);
+    fn bars_are_as_long_as_shares_are_large() {
         assert_eq!(
             (bar(1.0).chars().count(), bar(0.0).as_str(), bar(0.5 / 30.0).as_str()),
             (30, "", "▌")

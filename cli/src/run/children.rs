@@ -93,8 +93,9 @@ impl Children {
         // A group of its own, so that Ctrl-C reaches only this process, which then ends all in order.
         command.process_group(0).env_clear().envs(environment());
         if events.is_some() {
-            // The owner's process reads data and writes checkpoints, perhaps in an object store.
+            // The owner's process reads data and writes checkpoints, perhaps in an object store, and curves.
             command.envs(mixnn_place::store_settings());
+            command.envs(std::env::vars().filter(|(name, _)| name.starts_with("MLFLOW_TRACKING_")));
         }
         let mut child =
             command.spawn().with_context(|| format!("starting {}", program.display()))?;

@@ -68,6 +68,17 @@ impl RunFolder {
         &self.kept
     }
 
+    /// What tells this run from all others elsewhere; made if it is not there.
+    pub fn key(&self) -> anyhow::Result<String> {
+        let path = self.kept.join("run-id");
+        if let Ok(text) = std::fs::read_to_string(&path) {
+            return Ok(text.trim().to_owned());
+        }
+        let key = NodeId::random(&mut SystemRng).to_string();
+        std::fs::write(&path, &key).with_context(|| path.display().to_string())?;
+        Ok(key)
+    }
+
     /// A training begins, which does not go on from one in this folder.
     pub fn begin_record(&self, name: &str) -> anyhow::Result<()> {
         let path = record_of(&self.kept, name);

@@ -10,7 +10,7 @@ mod weights;
 pub use serve::serve;
 pub use weights::{export, import};
 
-use crate::args::{Format, ModelArgs, RunArgs};
+use crate::args::{Format, MlflowArgs, ModelArgs, RunArgs};
 use crate::page;
 use crate::progress::Progress;
 use crate::table::{Comparison, draw_one};
@@ -27,6 +27,7 @@ use mixnn_protocol::registration::NodeClass;
 use platform::Platform;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -90,7 +91,9 @@ async fn both(
 ) -> anyhow::Result<(Outcome, Option<Outcome>)> {
     let _shown = match args.page {
         Some(address) => {
-            Some(page::show(address, folder.path(), record_of(folder.path(), MODEL)).await?)
+            let designer = Arc::new(page::Designer::of(folder.path())?);
+            let record = record_of(folder.path(), MODEL);
+            Some(page::show(address, folder.path(), record, Some(designer)).await?)
         }
         None => None,
     };
@@ -104,8 +107,8 @@ async fn both(
     if !args.compare {
         return Ok((distributed, None));
     }
-    let board = board_flags(args.tensorboard.as_deref(), folder, REFERENCE)?;
-    let reference = one_process(&args.model, board, folder, children).await?;
+    let curves = curve_flags(args, folder, REFERENCE)?;
+    let reference = one_process(&args.model, curves, folder, children).await?;
     Ok((distributed, Some(reference)))
 }
 
@@ -186,9 +189,12 @@ async fn distributed(
     let mut fleet = fleet_of(model, folder, args.liveness, children).await?;
     let mut flags: Vec<OsString> = vec!["train".into()];
     flags.extend(model_flags(&args.model, folder, MODEL)?);
-    flags.extend(board_flags(args.tensorboard.as_deref(), folder, MODEL)?);
+    flags.extend(curve_flags(args, folder, MODEL)?);
     flags.extend(["--stall".into(), args.stall.to_string().into()]);
     flags.extend(args.times.timings.then(|| "--timings".into()));
+    if args.page.is_some() {
+        flags.extend(page::designer_flags(folder.path())?);
+    }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     flags.extend(["--cores".into(), cores.to_string().into()]);
     flags.extend(checkpoint_flags(args, folder)?);
@@ -296,16 +302,21 @@ fn model_flags(args: &ModelArgs, folder: &RunFolder, name: &str) -> anyhow::Resu
     Ok(flags)
 }
 
-/// Where curves for TensorBoard go: a folder for each training of each run.
-fn board_flags(
-    below: Option<&Path>,
-    folder: &RunFolder,
-    name: &str,
-) -> anyhow::Result<Vec<OsString>> {
-    let Some(below) = below else { return Ok(Vec::new()) };
+/// Where curves go: for TensorBoard a folder, for MLflow a run, for each training of each run.
+fn curve_flags(args: &RunArgs, folder: &RunFolder, name: &str) -> anyhow::Result<Vec<OsString>> {
+    let mut flags: Vec<OsString> = Vec::new();
     let run = folder.path().file_name().unwrap_or_default();
-    let path = absolute(below)?.join(run).join(name);
-    Ok(vec!["--tensorboard".into(), path.into()])
+    if let Some(below) = &args.tensorboard {
+        flags.extend(["--tensorboard".into(), absolute(below)?.join(run).join(name).into()]);
+    }
+    let MlflowArgs { mlflow, mlflow_experiment } = &args.mlflow;
+    if let Some(server) = mlflow {
+        let key = format!("{}-{name}", folder.key()?);
+        flags.extend(["--mlflow".into(), server.into(), "--mlflow-key".into(), key.into()]);
+        flags.extend(["--mlflow-experiment".into(), mlflow_experiment.into()]);
+        flags.extend(["--mlflow-name".into(), Path::new(run).join(name).into()]);
+    }
+    Ok(flags)
 }
 
 /// The model, its data and its owner's secret.

@@ -4,7 +4,7 @@ use super::children::once;
 use super::folder::RunFolder;
 use super::{Ending, absolute, binary, owner_flags};
 use crate::args::{ExportArgs, ImportArgs, ModelArgs};
-use crate::output;
+use crate::{cluster, output};
 use anyhow::{Context, bail};
 use mixnn_place::Place;
 use std::ffi::OsString;
@@ -51,6 +51,10 @@ pub async fn bring_in(
 
 /// Writes a checkpoint's weights.
 pub async fn export(args: ExportArgs) -> anyhow::Result<Ending> {
+    if let Some(model) = args.place.model(&args.run) {
+        cluster::export(&args.place, model, args.number, &args.out).await?;
+        return Ok(Ending::Good);
+    }
     let run = absolute(&args.run)?;
     let within = |asked: &Option<PathBuf>, name: &str| match asked {
         Some(path) => absolute(path),

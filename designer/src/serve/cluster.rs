@@ -35,9 +35,9 @@ pub(super) struct Served {
 impl Served {
     /// Reads what is wanted, and waits until the owner's keys are there.
     pub(super) fn open(credentials: &Path, args: &ServeArgs) -> Result<Self, DesignerError> {
-        let model = mixnn_crds::parse_file(&args.served.file)?;
+        let model = mixnn_crds::parse_file(&args.served.model.file)?;
         let keys: Vec<&Path> =
-            [Some(&args.served.owner_secret), args.served.checkpoint_key.as_ref()]
+            [Some(&args.served.model.owner_secret), args.served.checkpoint_key.as_ref()]
                 .into_iter()
                 .flatten()
                 .map(PathBuf::as_path)

@@ -32,7 +32,7 @@ pub(crate) fn model_info(name: &str, model: &Model) -> ModelInfo {
 }
 
 /// A tensor as it travels on a lane. `None` for an element type that does not.
-pub(super) fn to_wire(tensor: &Tensor) -> Option<Vec<u8>> {
+pub(crate) fn to_wire(tensor: &Tensor) -> Option<Vec<u8>> {
     let dtype = match tensor.datatype {
         Datatype::Fp32 => Dtype::F32,
         Datatype::Int64 => Dtype::I64,
@@ -46,7 +46,7 @@ pub(super) fn to_wire(tensor: &Tensor) -> Option<Vec<u8>> {
 ///
 /// # Errors
 /// The bytes are no tensor.
-pub(super) fn from_wire(bytes: Vec<u8>) -> Result<Tensor, String> {
+pub(crate) fn from_wire(bytes: Vec<u8>) -> Result<Tensor, String> {
     let bytes = Bytes::from(bytes);
     let view = TensorView::from_bytes(&bytes).map_err(|e| e.to_string())?;
     let shape = view.shape.iter().map(|&s| s as usize).collect();

@@ -20,23 +20,23 @@ mod one_process;
 mod ring;
 mod shelf;
 
+pub(crate) use convert::{from_wire, model_info, to_wire};
 pub(crate) use shelf::{Loaded, read_states, weights_of};
 
-use crate::prepare::{Blueprint, Sources, blueprint};
-use crate::secret;
+use crate::prepare::{Blueprint, BlueprintArgs};
 use crate::session::RingSpec;
-use crate::{CheckpointSpec, DesignerError, Emitter};
+use crate::{Beside, CheckpointSpec, DesignerError, Emitter, PageArgs};
 use catalogue::Catalogue;
 use clap::Args;
 use cluster::Served;
-use convert::model_info;
 use front::{Front, Wall};
 use gate::{Gate, RingBackend};
-use mixnn_events::{Event, Recovered, ServingEnded};
+use mixnn_events::{Event, Record, Recovered, ServingEnded};
 use mixnn_node::NodeArgs;
+use mixnn_page::Booth;
 use mixnn_place::Place;
 use mixnn_protocol::control::Profile;
-use mixnn_serving::FrontArgs;
+use mixnn_serving::{Backend, FrontArgs};
 use mixnn_weights::Rename;
 use one_process::OneProcess;
 use shelf::{Shelf, Source};
@@ -54,6 +54,8 @@ pub struct ServeArgs {
     served: ServedArgs,
     #[command(flatten)]
     front: FrontArgs,
+    #[command(flatten)]
+    page: PageArgs,
     /// How to register.
     #[command(flatten)]
     pub node: NodeArgs,
@@ -94,18 +96,8 @@ pub struct ServeReferenceArgs {
 /// What is served.
 #[derive(Args)]
 struct ServedArgs {
-    /// The MixNNModel.
-    #[arg(short, long, value_name = "FILE")]
-    file: PathBuf,
-    /// In sealed mode (`spec.layersFrom`): the file with the layers, a list as `spec.layers`.
-    #[arg(long, value_name = "FILE")]
-    layers: Option<PathBuf>,
-    /// Place of the data's files, where the model does not say the shape of a sample.
-    #[arg(long, value_name = "PLACE")]
-    data: Option<Place>,
-    /// File of the owner's secret.
-    #[arg(long, value_name = "FILE")]
-    owner_secret: PathBuf,
+    #[command(flatten)]
+    model: BlueprintArgs,
     /// The checkpoints to serve: the newest is used, and each newer one once it is there.
     #[arg(
         long,
@@ -128,10 +120,13 @@ struct ServedArgs {
 
 impl ServedArgs {
     fn blueprint(&self) -> Result<Arc<Blueprint>, DesignerError> {
-        let sources =
-            Sources { file: &self.file, layers: self.layers.as_deref(), data: self.data.as_ref() };
-        let owner = secret::load_or_make(&self.owner_secret)?;
-        Ok(Arc::new(blueprint(sources, owner)?))
+        self.model.blueprint().map(Arc::new)
+    }
+
+    /// The store that is served from, and its keys.
+    fn stored(&self) -> Result<Option<CheckpointSpec>, DesignerError> {
+        let place = self.checkpoints.as_ref().zip(self.checkpoint_key.as_ref());
+        place.map(|(store, key)| stored(store, key, false)).transpose()
     }
 
     fn source(&self) -> Result<Source, DesignerError> {
@@ -156,23 +151,42 @@ impl ServedArgs {
 impl ServeArgs {
     /// The model's file.
     pub fn file(&self) -> &std::path::Path {
-        &self.served.file
+        &self.served.model.file
+    }
+
+    /// The owner's page, in front of what is served.
+    fn show(&self, blueprint: &Blueprint, backend: Arc<dyn Backend>) -> Result<(), DesignerError> {
+        let model = &blueprint.model;
+        let (dataset, labels) = (&model.training().dataset, model.labels());
+        let booth = Booth::of(dataset, labels, Vec::new(), backend);
+        let oracle = booth.map(|booth| Arc::new(booth) as _);
+        let checkpoints = self.served.stored()?;
+        self.page.show(&blueprint.name, &blueprint.owner, Beside { oracle, checkpoints })
     }
 
     fn keeping(&self) -> Result<Option<CheckpointSpec>, DesignerError> {
         let checkpoints = self.served.checkpoints.as_ref().zip(self.served.checkpoint_key.as_ref());
         let own = self.records.as_ref().zip(self.records_key.as_ref());
-        let Some((store, key)) = own.or(checkpoints) else { return Ok(None) };
-        Ok(Some(CheckpointSpec {
-            store: store.clone(),
-            keys: Arc::new(mixnn_vault::load_or_make(key)?),
-            // Nothing is ever written that could be too many.
-            keep: usize::MAX,
-            accept_older: own.is_some(),
-            // Answers are those of this profile, whatever the weights were trained under.
-            accept_profile: true,
-        }))
+        let place = own.or(checkpoints);
+        place.map(|(store, key)| stored(store, key, own.is_some())).transpose()
     }
+}
+
+/// A store out of which a model is served.
+pub(crate) fn stored(
+    store: &Place,
+    key: &std::path::Path,
+    accept_older: bool,
+) -> Result<CheckpointSpec, DesignerError> {
+    Ok(CheckpointSpec {
+        store: store.clone(),
+        keys: Arc::new(mixnn_vault::load_or_make(key)?),
+        // Nothing is ever written that could be too many.
+        keep: usize::MAX,
+        accept_older,
+        // Answers are those of this profile, whatever the weights were trained under.
+        accept_profile: true,
+    })
 }
 
 /// What a designer does once it serves no more.
@@ -210,6 +224,11 @@ impl Told<'_> {
             let (url, model) = (url.to_owned(), self.model.clone());
             (self.emit)(Event::Serving(mixnn_events::Serving { url, model, version }));
         }
+    }
+
+    /// A line of a layer's log.
+    fn said(&mut self, said: mixnn_events::Said) {
+        (self.emit)(Event::Said(said));
     }
 
     fn fault(&mut self, fault: &crate::fault::Fault) {
@@ -253,6 +272,10 @@ pub fn run<W: Write>(
     let served = args.cluster.as_ref().map(|c| Served::open(c, args)).transpose()?;
     let front = served.as_ref().map_or(&args.front, |served| &served.front);
     let blueprint = args.served.blueprint()?;
+    if let Some(path) = &args.page.record {
+        let failed = |source| DesignerError::Write { path: path.clone(), source };
+        emit.record(Record::open(path).map_err(failed)?);
+    }
     let catalogue = Catalogue::default();
     let wall = match &served {
         Some(served) => served.wall(&args.node, &blueprint.owner, emit)?,
@@ -279,10 +302,15 @@ pub fn run<W: Write>(
         checkpoints: args.keeping()?,
     };
     let gate = Gate::new(model_info(name, model), catalogue.clone());
-    let front = Front::start(front, wall, Arc::new(RingBackend(gate.clone())))?;
+    let backend: Arc<dyn Backend> = Arc::new(RingBackend(gate.clone()));
+    args.show(&blueprint, backend.clone())?;
+    let front = Front::start(front, wall, backend)?;
     let off = served.map(|served| served.watch(front.enough.clone())).transpose()?;
     let stay = || off.as_ref().is_some_and(|off| !off.load(Ordering::Acquire));
-    let mut say = |event| emit.emit(&event);
+    let mut say = |event| match event {
+        Event::Said(_) => emit.keep(&event),
+        event => emit.emit(&event),
+    };
     let told = Told { emit: &mut say, model: name.clone(), last: None };
     let serving = ring::Serving { gate, catalogue, front, versions, next: None, told, stay: &stay };
     serving.run(&spec, started, first)?;

@@ -89,6 +89,7 @@ impl Serving<'_> {
             *used = Instant::now();
         }
         session.mailbox.tend_leases()?;
+        session.said().into_iter().for_each(|said| self.told.said(said));
         self.pump(session)
     }
 

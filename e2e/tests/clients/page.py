@@ -3,7 +3,10 @@
 Ends with 3 where there is no Chromium with a driver of its version.
 """
 import shutil
+import struct
 import sys
+import tempfile
+import zlib
 from pathlib import Path
 
 from selenium import webdriver
@@ -11,6 +14,20 @@ from selenium.common.exceptions import SessionNotCreatedException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
+
+def png(width, height):
+    """A picture of a bright slope."""
+    part = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    rows = b"".join(b"\0" + bytes(255 if x == y else 0 for x in range(width)) for y in range(height))
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(rows)) + part(b"IEND", b"")
+
+
+def picture(name, data):
+    path = Path(tempfile.mkdtemp()) / name
+    path.write_bytes(data)
+    return str(path)
+
 
 url, folder = sys.argv[1], Path(sys.argv[2]) if len(sys.argv) > 2 else None
 browser = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
@@ -67,8 +84,33 @@ try:
     viewer.send_keys(Keys.END)
     assert "all of one size" in text("viewer-says"), text("viewer-says")
 
+    # A picture drawn by keys alone, while the model is trained.
+    wait.until(lambda _: page.find_element(By.ID, "try-section").is_displayed())
+    paper = page.find_element(By.ID, "paper")
+    paper.send_keys(Keys.ARROW_UP, Keys.SPACE, *[Keys.ARROW_DOWN] * 9)
+    assert text("try-says") == "Pen down, row 23, column 15 of 28.", text("try-says")
+    said = lambda: "says secret-name, after step" in text("try-says")
+    # To the file, the ink, the button that clears, the one that asks.
+    paper.send_keys(Keys.TAB)
+    for key in [Keys.TAB, Keys.TAB, Keys.TAB, Keys.ENTER]:
+        page.switch_to.active_element.send_keys(key)
+    wait.until(lambda _: said())
+    shares = [float(cell.text.split()[0]) for cell in page.find_elements(By.CSS_SELECTOR, "#answers td:nth-child(2)")]
+    assert len(shares) == 8 and shares == sorted(shares, reverse=True) and 50 < sum(shares) < 100.9, shares
+    if folder:
+        page.find_element(By.ID, "try-section").screenshot(str(folder / "try.png"))
+
+    # One from a file; and what is no picture.
+    chooser = page.find_element(By.ID, "picture")
+    chooser.send_keys(picture("seven.png", png(20, 20)))
+    wait.until(lambda _: text("try-says") == "seven.png: 20 by 20.")
+    page.find_element(By.ID, "ask").click()
+    wait.until(lambda _: said())
+    chooser.send_keys(picture("words.png", b"no picture at all"))
+    wait.until(lambda _: "is no picture" in text("try-says"))
+
     # Everything that is shown has a name for whom does not see it.
-    for shown in page.find_elements(By.CSS_SELECTOR, "svg, select, progress, section"):
+    for shown in page.find_elements(By.CSS_SELECTOR, "svg, select, progress, section, canvas, input, button"):
         named = shown.accessible_name
         assert named, shown.get_attribute("outerHTML")[:200]
 

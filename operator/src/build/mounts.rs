@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{
     PersistentVolumeClaimVolumeSource, ProjectedVolumeSource, SecretEnvSource, SecretVolumeSource,
     ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
 };
-use mixnn_crds::{CheckpointStore, CheckpointsSpec, MixNNModel};
+use mixnn_crds::{CheckpointStore, CheckpointsSpec, DESIGNER_PAGE_PORT, MixNNModel};
 use mixnn_model::{DataSource, ObjectStoreSource, VolumeSource};
 
 /// Seconds that the designer's token for the API server is good for. Kubernetes renews it.
@@ -46,6 +46,7 @@ pub(super) fn mounts(model: &MixNNModel) -> Mounts {
         Some(DataSource::ObjectStore(store)) => all.settings(store),
         None => {}
     }
+    all.watched(model);
     if let Some(checkpoints) = &model.spec.checkpoints {
         all.checkpoints(model, checkpoints);
     }
@@ -148,10 +149,23 @@ impl Mounts {
 
     /// Settings of an object store, if they are not the account's own.
     fn settings(&mut self, store: &ObjectStoreSource) {
-        self.env_from.extend(store.secret_ref.iter().map(|secret| EnvFromSource {
-            secret_ref: Some(SecretEnvSource { name: secret.name.clone(), optional: None }),
-            ..EnvFromSource::default()
-        }));
+        self.env_from.extend(store.secret_ref.iter().map(|secret| env_of(&secret.name)));
+    }
+
+    /// The record, the owner's page on the pod's own loopback, and what else the owner wants to know.
+    fn watched(&mut self, model: &MixNNModel) {
+        self.args(["--record", "/tmp/events.jsonl"]);
+        self.args(["--page", &format!("127.0.0.1:{DESIGNER_PAGE_PORT}")]);
+        let Some(designer) = &model.spec.designer else { return };
+        if designer.timings {
+            self.args(["--timings"]);
+        }
+        if let Some(mlflow) = &designer.mlflow {
+            let uid = model.metadata.uid.as_deref().unwrap_or_default();
+            self.args(["--mlflow", &mlflow.url, "--mlflow-experiment", &mlflow.experiment]);
+            self.args(["--mlflow-key", uid]);
+            self.env_from.extend(mlflow.secret_ref.iter().map(|secret| env_of(&secret.name)));
+        }
     }
 
     fn checkpoints(&mut self, model: &MixNNModel, checkpoints: &CheckpointsSpec) {
@@ -170,5 +184,13 @@ impl Mounts {
         self.args(["--checkpoint-every", &checkpoints.every_steps.to_string()]);
         self.args(["--checkpoint-keep", &checkpoints.keep.to_string()]);
         self.args(["--weights", &format!("{place}/model.safetensors")]);
+    }
+}
+
+/// All keys of a Secret as variables.
+fn env_of(secret: &str) -> EnvFromSource {
+    EnvFromSource {
+        secret_ref: Some(SecretEnvSource { name: secret.to_owned(), optional: None }),
+        ..EnvFromSource::default()
     }
 }
