@@ -24,8 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Until a server that does not answer is asked again: first, and at last.
 const SOON: Duration = Duration::from_secs(1);
 const LATE: Duration = Duration::from_secs(30);
-/// For what is left at the end of the run.
-const LAST: Duration = Duration::from_secs(10);
+/// How often the last is tried, and how long the end of the run waits for it.
+const TRIES: u32 = 3;
+const LAST: Duration = Duration::from_secs(120);
 
 /// Curves for MLflow, if they are wanted.
 #[derive(Args, Clone, Debug)]
@@ -206,6 +207,7 @@ impl Sender {
     /// Until the end has been told, or nobody is left to tell it.
     async fn work(mut self, items: &Receiver<Item>) {
         let mut pause = SOON;
+        let mut tries = TRIES;
         loop {
             let (batch, more) = match self.left.take() {
                 Some(batch) => (batch, true),
@@ -215,6 +217,13 @@ impl Sender {
                 Ok(()) if batch.end.is_some() || !more => return,
                 Ok(()) => pause = SOON,
                 Err(problem) => {
+                    if batch.end.is_some() || !more {
+                        tries -= 1;
+                        pause = SOON;
+                    }
+                    if tries == 0 {
+                        return;
+                    }
                     let server = self.run.server.as_str();
                     tracing::warn!(
                         server,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, dead_code)]
 
 pub mod link;
+pub mod mlflow;
 pub mod s3;
 pub mod served;
 
