@@ -49,9 +49,9 @@ pub fn convert(args: &ConvertArgs) -> anyhow::Result<()> {
     };
     write(out, text.as_bytes(), args.force)?;
     output::note(format!(
-        "{} layers are in {}; its comments say what is to be filled in; then: mixnn validate -f {0}",
+        "{} layers are in {shown}; its comments say what is to be filled in; then: mixnn validate -f {shown}",
         converted.layers.len(),
-        out.display()
+        shown = out.display(),
     ));
     Ok(())
 }

@@ -49,7 +49,8 @@ except SessionNotCreatedException as error:
 try:
     wait = WebDriverWait(page, 60)
     text = lambda id: page.find_element(By.ID, id).text
-    points = lambda: page.find_element(By.CSS_SELECTOR, "#loss polyline.train").get_attribute("points")
+    # Read at once: it is drawn anew each second.
+    points = lambda: page.execute_script("return document.querySelector('#loss polyline.train')?.getAttribute('points')")
 
     def complaints():
         return [entry for entry in page.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
@@ -68,7 +69,6 @@ try:
     wait.until(lambda _: len(page.find_elements(By.CSS_SELECTOR, "#checkpoints tr")) > 0)
 
     # Every process and every lane of a step, and the same as figures.
-    # Read at once: it is drawn anew each second.
     drawn = lambda what: page.execute_script(f"return [...document.querySelectorAll('{what}')].map((found) => found.textContent)")
     wait.until(lambda _: len(drawn("#timeline line.wire")) >= 12)
     wait.until(lambda _: any("backward of micro-batch" in title for title in drawn("#timeline rect.did title")))
@@ -91,9 +91,7 @@ try:
     assert text("try-says") == "Pen down, row 23, column 15 of 28.", text("try-says")
     said = lambda: "says secret-name, after step" in text("try-says")
     # To the file, the ink, the button that clears, the one that asks.
-    paper.send_keys(Keys.TAB)
-    for key in [Keys.TAB, Keys.TAB, Keys.TAB, Keys.ENTER]:
-        page.switch_to.active_element.send_keys(key)
+    webdriver.ActionChains(page).send_keys(Keys.TAB * 4, Keys.ENTER).perform()
     wait.until(lambda _: said())
     shares = [float(cell.text.split()[0]) for cell in page.find_elements(By.CSS_SELECTOR, "#answers td:nth-child(2)")]
     assert len(shares) == 8 and shares == sorted(shares, reverse=True) and 50 < sum(shares) < 100.9, shares
@@ -110,7 +108,7 @@ try:
     wait.until(lambda _: "is no picture" in text("try-says"))
 
     # Everything that is shown has a name for whom does not see it.
-    for shown in page.find_elements(By.CSS_SELECTOR, "svg, select, progress, section, canvas, input, button"):
+    for shown in page.find_elements(By.CSS_SELECTOR, "main svg, main select, main progress, section, canvas, main input, main button"):
         named = shown.accessible_name
         assert named, shown.get_attribute("outerHTML")[:200]
 

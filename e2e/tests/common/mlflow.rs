@@ -62,7 +62,8 @@ impl Tracking {
         let call = format!("experiments/get-by-name?experiment_name={experiment}");
         let found = self.ask("GET", &call, "").unwrap();
         let id = &found["experiment"]["experiment_id"];
-        let wanted = format!(r#"{{"experiment_ids": [{id}], "order_by": ["attributes.run_name"]}}"#);
+        let wanted =
+            format!(r#"{{"experiment_ids": [{id}], "order_by": ["attributes.run_name"]}}"#);
         let found = self.ask("POST", "runs/search", &wanted).unwrap();
         found["runs"].as_array().cloned().unwrap_or_default()
     }

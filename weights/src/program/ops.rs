@@ -73,7 +73,9 @@ pub(super) fn meaning(reading: &Reading<'_>) -> Meant {
         | "aten.reshape.default"
         | "aten._unsafe_view.default"
         | "aten.unflatten.int"
+        | "aten.squeeze.dim"
         | "aten.squeeze.dims"
+        | "aten.squeeze.default"
         | "aten.unsqueeze.default" => reading.reshape(),
         "aten.permute.default" => reading.permute(),
         "aten.transpose.int" => reading.transpose(),
