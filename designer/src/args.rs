@@ -22,7 +22,7 @@ pub(crate) enum Command {
     /// Write the weights of a checkpoint as one safetensors file.
     Export(Box<ExportArgs>),
     /// Show checkpoints, and nothing else, on a page until told to end: for kubectl mixnn, where no training runs.
-    Keep(KeepArgs),
+    Keep(Box<KeepArgs>),
     /// Train the same in this one process.
     Reference {
         #[command(flatten)]

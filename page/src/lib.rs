@@ -310,7 +310,10 @@ mod tests {
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        app.clone().oneshot(request.body(body.unwrap_or_default().into()).unwrap()).await.unwrap()
+        app.clone()
+            .oneshot(request.body(axum::body::Body::from(body.unwrap_or_default())).unwrap())
+            .await
+            .unwrap()
     }
 
     async fn ask(app: &Router, path: &str, token: Option<&str>) -> Response {

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, dead_code)]
 
 pub mod link;
-pub mod mlflow;
 pub mod s3;
 pub mod served;
 

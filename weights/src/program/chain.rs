@@ -194,11 +194,8 @@ impl<'a> Walk<'a> {
             };
             weights.push((within.to_owned(), of));
         }
-        let module = match (node.module(), weights.first().and_then(|(_, of)| of.rsplit_once('.')))
-        {
-            (_, Some((module, _))) => module.to_owned(),
-            (module, None) => module.to_owned(),
-        };
+        let of_weights = weights.first().and_then(|(_, of)| of.rsplit_once('.'));
+        let module = of_weights.map_or(node.module(), |(module, _)| module).to_owned();
         let output =
             node.output().and_then(|name| self.tensors.get(name)).and_then(TensorMeta::sample);
         Ok(Some(Found {

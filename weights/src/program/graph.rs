@@ -54,6 +54,7 @@ pub(super) struct NamedArgument {
 }
 
 /// A union: one of them is set.
+#[expect(clippy::struct_field_names, reason = "the schema's own names")]
 #[derive(Default, Deserialize)]
 pub(super) struct Argument {
     pub(super) as_tensor: Option<Named>,
