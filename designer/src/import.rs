@@ -5,7 +5,7 @@ use crate::prepare::{Blueprint, BlueprintArgs};
 use crate::serve::{read_states, weights_of};
 use crate::{DesignerError, secret, weights};
 use clap::Args;
-use mixnn_nn::merge_exports;
+use mixnn_nn::{OwnerSecret, merge_exports};
 use mixnn_place::Place;
 use mixnn_protocol::shard::{Binding, Sealer};
 use mixnn_protocol::{PublicKey, Suite, SystemRng};
@@ -39,18 +39,41 @@ pub struct ImportArgs {
     pub die_with_parent: bool,
 }
 
-/// What `mixnn-designer export` takes.
+/// Checkpoints that are there, and what opens them.
 #[derive(Args)]
-pub struct ExportArgs {
+pub(crate) struct KeptArgs {
     /// File of the owner's secret.
     #[arg(long, value_name = "FILE")]
     owner_secret: PathBuf,
     /// Where the checkpoints are.
     #[arg(long, value_name = "STORE")]
-    checkpoints: Place,
+    pub(crate) checkpoints: Place,
     /// File of the owner's checkpoint keys.
     #[arg(long, value_name = "FILE")]
-    checkpoint_key: PathBuf,
+    pub(crate) checkpoint_key: PathBuf,
+}
+
+impl KeptArgs {
+    /// The owner's secret, where the checkpoint keys are there too: neither is made anew.
+    pub(crate) fn owner(&self) -> Result<OwnerSecret, DesignerError> {
+        let needed =
+            [("owner's secret", &self.owner_secret), ("checkpoint key", &self.checkpoint_key)];
+        for (what, path) in needed {
+            if !path.exists() {
+                let problem =
+                    format!("the {what} {} is missing: nothing opens without it", path.display());
+                return Err(DesignerError::Weights(problem));
+            }
+        }
+        secret::load_or_make(&self.owner_secret)
+    }
+}
+
+/// What `mixnn-designer export` takes.
+#[derive(Args)]
+pub struct ExportArgs {
+    #[command(flatten)]
+    kept: KeptArgs,
     /// Which checkpoint [default: the newest]
     #[arg(long, value_name = "NUMBER")]
     number: Option<u64>,
@@ -125,34 +148,23 @@ fn seal(key: &PublicKey, binding: &Binding, state: &[u8]) -> Result<Vec<u8>, Des
 /// # Errors
 /// There is no such checkpoint, or it does not open.
 pub fn export(args: &ExportArgs) -> Result<(), DesignerError> {
-    for (what, path) in
-        [("owner's secret", &args.owner_secret), ("checkpoint key", &args.checkpoint_key)]
-    {
-        if !path.exists() {
-            let problem =
-                format!("the {what} {} is missing: nothing opens without it", path.display());
-            return Err(DesignerError::Weights(problem));
-        }
-    }
-    let owner = secret::load_or_make(&args.owner_secret)?;
-    let vault = Vault::new(open_store(&args.checkpoints)?, load_or_make(&args.checkpoint_key)?);
+    let owner = args.kept.owner()?;
+    let store = &args.kept.checkpoints;
+    let vault = Vault::new(open_store(store)?, load_or_make(&args.kept.checkpoint_key)?);
     let bytes = runtime()?.block_on(async {
-        let found = match args.number {
-            Some(number) => vault.read(number).await?,
-            None => vault.newest().await?,
-        };
+        let found = vault.find(args.number).await?;
         let none = || {
             let which = args
                 .number
                 .map_or_else(|| "no checkpoint".into(), |n| format!("no checkpoint {n}"));
-            DesignerError::Weights(format!("{} holds {which}", args.checkpoints))
+            DesignerError::Weights(format!("{store} holds {which}"))
         };
         weights_of(&vault, &found.ok_or_else(none)?, &owner).await
     })?;
     weights::write(&args.out, bytes)
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, DesignerError> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, DesignerError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|e| DesignerError::Stopped(e.to_string()))
 }

@@ -1,12 +1,12 @@
 //! The owner's page in this process: what it may show, and by which token.
 
+use crate::import::{KeptArgs, runtime};
 use crate::serve::{stored, weights_of};
-use crate::{CheckpointSpec, DesignerError, secret};
+use crate::{CheckpointSpec, DesignerError};
 use clap::Args;
 use futures_util::future::BoxFuture;
 use mixnn_nn::OwnerSecret;
 use mixnn_page::{Checkpoint, Checkpoints, OneToken, Oracle, Shown, owner_token};
-use mixnn_place::Place;
 use mixnn_serving::{Authenticator, TokenFile};
 use mixnn_vault::{Keys, Listed, Vault, open_store};
 use std::net::SocketAddr;
@@ -76,15 +76,8 @@ impl PageArgs {
 /// What `mixnn-designer keep` takes.
 #[derive(Args)]
 pub struct KeepArgs {
-    /// File of the owner's secret.
-    #[arg(long, value_name = "FILE")]
-    owner_secret: PathBuf,
-    /// Where the checkpoints are.
-    #[arg(long, value_name = "STORE")]
-    checkpoints: Place,
-    /// File of the owner's checkpoint keys.
-    #[arg(long, value_name = "FILE")]
-    checkpoint_key: PathBuf,
+    #[command(flatten)]
+    kept: KeptArgs,
     #[command(flatten)]
     page: PageArgs,
 }
@@ -94,18 +87,10 @@ pub struct KeepArgs {
 /// # Errors
 /// A key is missing, or the page cannot be shown.
 pub fn keep(args: &KeepArgs) -> Result<(), DesignerError> {
-    for path in [&args.owner_secret, &args.checkpoint_key] {
-        if !path.exists() {
-            let problem = format!("{} is missing: nothing opens without it", path.display());
-            return Err(DesignerError::Weights(problem));
-        }
-    }
-    let owner = secret::load_or_make(&args.owner_secret)?;
-    let checkpoints = Some(stored(&args.checkpoints, &args.checkpoint_key, true)?);
+    let owner = args.kept.owner()?;
+    let checkpoints = Some(stored(&args.kept.checkpoints, &args.kept.checkpoint_key, true)?);
     args.page.show("checkpoints", &owner, Beside { oracle: None, checkpoints })?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| DesignerError::Stopped(e.to_string()))?;
-    runtime.block_on(mixnn_node::shutdown_signal());
+    runtime()?.block_on(mixnn_node::shutdown_signal());
     Ok(())
 }
 
@@ -139,13 +124,9 @@ impl Checkpoints for Stored {
 
     fn weights(&self, number: Option<u64>) -> BoxFuture<'_, Result<Vec<u8>, String>> {
         Box::pin(async move {
-            let found = match number {
-                Some(number) => self.vault.read(number).await,
-                None => self.vault.newest().await,
-            };
             let which =
                 || number.map_or_else(|| "no checkpoint".into(), |n| format!("no checkpoint {n}"));
-            let found = found.map_err(|e| e.to_string())?;
+            let found = self.vault.find(number).await.map_err(|e| e.to_string())?;
             let found = found.ok_or_else(|| format!("there is {} yet", which()))?;
             weights_of(&self.vault, &found, &self.owner).await.map_err(|e| e.to_string())
         })

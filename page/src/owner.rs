@@ -1,10 +1,9 @@
 //! The owner's own token, for a page that no file of tokens is given: who has the owner's secret has it.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use futures_util::future::BoxFuture;
-use mixnn_serving::{Authenticator, Identity, InferError};
+use mixnn_serving::{Authenticator, Identity, InferError, token_digest};
 use std::fmt::Write as _;
 
 /// The bearer token of an owner's secret: HKDF-SHA256 (RFC 5869, empty salt) with info `mixnn v1 page token`, 32
@@ -28,22 +27,16 @@ pub struct OneToken([u8; 32]);
 impl OneToken {
     /// This one. Only its digest is kept.
     pub fn new(token: &str) -> Self {
-        Self(hash(token))
+        Self(token_digest(token))
     }
 }
 
 impl Authenticator for OneToken {
     fn identify<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Identity, InferError>> {
-        let same = verify_slices_are_equal(&self.0, &hash(token)).is_ok();
+        let same = verify_slices_are_equal(&self.0, &token_digest(token)).is_ok();
         let unknown = InferError::Unauthenticated("this bearer token is not known");
         Box::pin(async move { if same { Ok(Identity("owner".into())) } else { Err(unknown) } })
     }
-}
-
-fn hash(token: &str) -> [u8; 32] {
-    let mut out = [0; 32];
-    out.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
-    out
 }
 
 #[cfg(test)]

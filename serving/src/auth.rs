@@ -74,7 +74,7 @@ impl TokenFile {
     fn find(&self, token: &str) -> Option<Arc<str>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.refresh(&mut state);
-        let given = hash(token);
+        let given = token_digest(token);
         // Every token is compared, so that time does not tell which one is near.
         let mut found = None;
         for (name, known) in &state.tokens {
@@ -124,7 +124,8 @@ fn changed(path: &Path) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|m| m.modified()).ok()
 }
 
-fn hash(token: &str) -> [u8; 32] {
+/// The SHA-256 of a token, which is kept and compared in its place.
+pub fn token_digest(token: &str) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
     out
@@ -152,7 +153,7 @@ fn read(path: &Path) -> Result<Vec<Known>, String> {
                 number + 1
             ));
         }
-        tokens.push((name.into(), hash(token)));
+        tokens.push((name.into(), token_digest(token)));
     }
     if tokens.is_empty() { Err("holds no token".into()) } else { Ok(tokens) }
 }

@@ -32,7 +32,7 @@ mod tensor;
 mod tls;
 
 pub use args::FrontArgs;
-pub use auth::{Authenticator, Identity, TokenFile, TokenFileError};
+pub use auth::{Authenticator, Identity, TokenFile, TokenFileError, token_digest};
 pub use backend::{Answer, Backend, BackendError, ModelInfo, TensorInfo, Version};
 pub use batcher::Batching;
 pub use error::InferError;

@@ -245,6 +245,17 @@ impl Vault {
         self.newest_before(u64::MAX).await
     }
 
+    /// The checkpoint of this number; without one, the newest.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn find(&self, number: Option<u64>) -> Result<Option<Checkpoint>, VaultError> {
+        match number {
+            Some(number) => self.read(number).await,
+            None => self.newest().await,
+        }
+    }
+
     /// The newest whole checkpoint with a number below `number`.
     ///
     /// # Errors
